@@ -1,0 +1,355 @@
+//! Running one stage: its inputs, devices and mounts, its arguments, its sandbox, its output.
+//!
+//! Which stages run, and on which trees, is [`crate::build`]'s business.
+
+mod api;
+mod arguments;
+mod output;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use self::api::ApiServer;
+use self::arguments::Arguments;
+use self::output::Output;
+use crate::build::{BuildError, IoContext};
+use crate::host::store_api::{StoreServer, Trees};
+use crate::host::{Notice, Service};
+use crate::json::{Object as JsonObject, Value};
+use crate::manifest::{Device, Input, Mount, Stage};
+use crate::modules::{Index, ModuleClass, Runner};
+use crate::monitor::{Cancel, Event, Monitor};
+use crate::result::StageResult;
+use crate::sandbox::{self, DeviceDir, Root, Sandbox};
+use crate::store::{Object, Store};
+
+/// Where bubblewrap is looked for, as upstream does: the caller's PATH has no say in what builds a system.
+const PROGRAM_DIRS: &[&str] = &["/usr/sbin", "/usr/bin"];
+
+/// What every stage of a run shares.
+pub(crate) struct Shared<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) index: &'a Index,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) cancel: &'a Cancel,
+    /// How long one stage may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// One stage about to run.
+pub(crate) struct StageRun<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) runner: &'a Runner,
+    pub(crate) root: &'a Root,
+    pub(crate) object: &'a Object,
+    /// Trees its inputs may read.
+    pub(crate) trees: Trees,
+    /// Whether to open a shell in the sandbox first.
+    pub(crate) shell: bool,
+}
+
+/// The directories and sockets of one stage, below the run's scratch directory.
+struct Places {
+    inputs: PathBuf,
+    mounts: PathBuf,
+    var: PathBuf,
+    cmdline: PathBuf,
+    arguments: PathBuf,
+    store_socket: PathBuf,
+    api_socket: PathBuf,
+    meta: PathBuf,
+    dev: DeviceDir,
+    root: PathBuf,
+}
+
+impl Places {
+    fn create(store: &Store, object: &Object) -> Result<Self, BuildError> {
+        use std::os::unix::fs::PermissionsExt;
+        let root = store.scratch("stage")?;
+        let dir = |name: &str| {
+            let path = root.join(name);
+            fs::create_dir(&path).context("create", &path)?;
+            Ok::<_, BuildError>(path)
+        };
+        let (inputs, mounts, dev, var, api) = (dir("inputs")?, dir("mounts")?, dir("dev")?, dir("var")?, dir("api")?);
+        let tmp = dir("var/tmp")?;
+        fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).context("set the mode of", &tmp)?;
+        let cmdline = root.join("cmdline");
+        fs::write(&cmdline, "root=/dev/osbuild\n").context("write", &cmdline)?;
+        let meta = object.meta().join(".stage.tmp.json");
+        fs::write(&meta, "").context("write", &meta)?;
+        let dev = DeviceDir::mount(dev.clone()).context("mount a tmpfs at", &dev)?;
+        let (arguments, store_socket, api_socket) = (api.join("arguments"), api.join("store"), api.join("osbuild"));
+        Ok(Self { inputs, mounts, var, cmdline, arguments, store_socket, api_socket, meta, dev, root })
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        // The mounted devices below make this fail half-way; the run's own clean-up takes the rest.
+        let _ = fs::remove_file(&self.meta);
+        let _ = fs::remove_file(&self.api_socket);
+        let _ = fs::remove_dir_all(self.root.join("var"));
+    }
+}
+
+/// Runs a stage; an unsuccessful one is a result, not an error.
+pub(crate) fn run(
+    shared: &Shared<'_>,
+    run: StageRun<'_>,
+    monitor: &mut dyn Monitor,
+) -> Result<(StageResult, Value), BuildError> {
+    let stage = run.stage;
+    let places = Places::create(shared.store, run.object)?;
+    let info = shared.index.module(stage.class, &stage.name)?;
+    let capabilities = sandbox::for_module(info.as_ref().map_or(&[], |info| &info.capabilities));
+    let scratch = places.root.join("store-server");
+    fs::create_dir(&scratch).context("create", &scratch)?;
+    let _store_server =
+        StoreServer::start(&places.store_socket, run.trees, shared.store.sources(), scratch).context("serve", &places.store_socket)?;
+
+    let mut services = Services { shared, places: &places, tree: run.object.tree(), running: Vec::new() };
+    let arguments = services.prepare(stage, monitor)?;
+    let text = arguments.to_json(stage).to_line();
+    fs::write(&places.arguments, text).context("write", &places.arguments)?;
+    let api = ApiServer::start(&places.api_socket).context("serve", &places.api_socket)?;
+    let sandbox = Sandbox {
+        root: run.root,
+        libdir: shared.index.libdir(),
+        python: shared.python.as_deref(),
+        runner: &run.runner.path,
+        module: &shared.index.module_path(stage.class, &stage.name),
+        capabilities: &capabilities,
+        dev: places.dev.path(),
+        var: &places.var,
+        cmdline: &places.cmdline,
+        tree: &run.object.tree(),
+        meta: &places.meta,
+        inputs: &places.inputs,
+        mounts: &places.mounts,
+        arguments: &places.arguments,
+        sockets: &[(&places.api_socket, "osbuild")],
+    };
+    let epoch = stage.source_epoch.as_ref().and_then(crate::json::Int::as_i64);
+    if run.shell {
+        open_shell(&sandbox)?;
+    }
+    let (output, success) = execute(&sandbox, epoch, shared, monitor)?;
+    let error = api.finish();
+    // Mounts, devices and inputs go in reverse, before the tree is anybody else's.
+    services.stop();
+    let metadata = keep_metadata(&places.meta, run.object, stage)?;
+    let result = StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error };
+    Ok((result, metadata))
+}
+
+/// The services of one stage, in the order they were started.
+struct Services<'a> {
+    shared: &'a Shared<'a>,
+    places: &'a Places,
+    tree: PathBuf,
+    running: Vec<Service>,
+}
+
+impl Services<'_> {
+    fn prepare(&mut self, stage: &Stage, monitor: &mut dyn Monitor) -> Result<Arguments, BuildError> {
+        let mut arguments = Arguments::default();
+        for input in &stage.inputs {
+            let reply = self.map_input(input, monitor)?;
+            arguments.add_input(&input.name, reply, &self.places.inputs)?;
+        }
+        for device in &stage.devices {
+            let reply = self.open_device(device, &arguments.devices, monitor)?;
+            arguments.add_device(&device.name, reply)?;
+        }
+        for mount in &stage.mounts {
+            let reply = self.mount(mount, &arguments.devices, monitor)?;
+            arguments.add_mount(&mount.name, &reply, &self.places.mounts)?;
+        }
+        Ok(arguments)
+    }
+
+    fn map_input(&mut self, input: &Input, monitor: &mut dyn Monitor) -> Result<Value, BuildError> {
+        let target = self.places.inputs.join(&input.name);
+        fs::create_dir(&target).context("create", &target)?;
+        let store = JsonObject::new().with("store", self.places.store_socket.to_string_lossy().as_ref());
+        let args = JsonObject::new()
+            .with("origin", input.origin.as_str())
+            .with("refs", Value::Object(input.refs.clone()))
+            .with("target", target.to_string_lossy().as_ref())
+            .with("options", Value::Object(input.options.clone()))
+            .with("api", Value::Object(store));
+        self.call(ModuleClass::Input, &input.module, &format!("input/{}", input.name), "map", args, monitor)
+    }
+
+    fn open_device(
+        &mut self,
+        device: &Device,
+        opened: &HashMap<String, Value>,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Value, BuildError> {
+        let parent = device.parent.as_ref().and_then(|name| opened.get(name)).and_then(|reply| reply.get("path"));
+        let args = JsonObject::new()
+            .with("dev", self.places.dev.path().to_string_lossy().as_ref())
+            .with("tree", self.tree.to_string_lossy().as_ref())
+            .with("parent", parent.cloned().unwrap_or_default())
+            .with("options", Value::Object(device.options.clone()));
+        self.call(ModuleClass::Device, &device.module, &format!("device/{}", device.name), "open", args, monitor)
+    }
+
+    fn mount(
+        &mut self,
+        mount: &Mount,
+        opened: &HashMap<String, Value>,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Value, BuildError> {
+        let device = mount.device.as_ref().and_then(|name| opened.get(name));
+        let source = device.and_then(|reply| reply.get("path")).and_then(Value::as_str).map(|path| {
+            let host = Path::new("/dev").join(path);
+            let mut source = if host.exists() { host } else { self.places.dev.path().join(path) }.into_os_string();
+            if let Some(partition) = &mount.partition {
+                source.push(format!("p{}", partition.to_line()));
+            }
+            source.to_string_lossy().into_owned()
+        });
+        let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
+        let args = JsonObject::new()
+            .with("source", text(source.as_deref()))
+            .with("target", text(mount.target.as_deref()))
+            .with("root", self.places.mounts.to_string_lossy().as_ref())
+            .with("tree", self.tree.to_string_lossy().as_ref())
+            .with("options", Value::Object(mount.options.clone()));
+        self.call(ModuleClass::Mount, &mount.module, &format!("mount/{}", mount.name), "mount", args, monitor)
+    }
+
+    fn call(
+        &mut self,
+        class: ModuleClass,
+        module: &str,
+        id: &str,
+        method: &str,
+        args: JsonObject,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Value, BuildError> {
+        let path = self.shared.index.module_path(class, module);
+        let mut service = Service::start(&path, id, &python_path(self.shared))?;
+        let reply = service.call(method, Value::Object(args), self.shared.cancel, &mut |notice| {
+            if let Notice::Line(text) = notice {
+                monitor.event(Event::Output { origin: Some("org.osbuild"), text });
+            }
+        })?;
+        self.running.push(service);
+        Ok(reply)
+    }
+
+    fn stop(&mut self) {
+        while let Some(service) = self.running.pop() {
+            drop(service);
+        }
+    }
+}
+
+impl Drop for Services<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The directory that holds the `osbuild` Python package.
+pub(crate) fn python_path(shared: &Shared<'_>) -> PathBuf {
+    match &shared.python {
+        Some(package) => package.parent().unwrap_or(Path::new("/")).to_owned(),
+        None => shared.index.libdir().to_owned(),
+    }
+}
+
+fn bwrap() -> Result<PathBuf, BuildError> {
+    let found = PROGRAM_DIRS.iter().map(|dir| Path::new(dir).join("bwrap")).find(|path| path.exists());
+    found.ok_or(BuildError::MissingProgram { program: "bwrap", package: "bubblewrap" })
+}
+
+fn execute(
+    sandbox: &Sandbox<'_>,
+    epoch: Option<i64>,
+    shared: &Shared<'_>,
+    monitor: &mut dyn Monitor,
+) -> Result<(String, bool), BuildError> {
+    let program = bwrap()?;
+    let flags = rustix::pipe::PipeFlags::CLOEXEC;
+    let (read, write) = rustix::pipe::pipe_with(flags).map_err(io::Error::from).context("start", &program)?;
+    let child = Command::new(&program)
+        .args(sandbox.arguments())
+        .env_clear()
+        .envs(sandbox::environment(epoch))
+        .stdin(Stdio::null())
+        .stdout(write.try_clone().context("start", &program)?)
+        .stderr(write)
+        .spawn()
+        .context("start", &program)?;
+    let mut child = Running(child);
+    let deadline = shared.timeout.map(|timeout| Instant::now() + timeout);
+    let mut output = Output::new(read);
+    loop {
+        let more = output.read(&mut |text| monitor.event(Event::Output { origin: None, text })).context("read from", &program)?;
+        if !more {
+            break;
+        }
+        if shared.cancel.is_cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            child.kill();
+            let seconds = shared.timeout.unwrap_or_default().as_secs();
+            let text = format!("\nThe stage was stopped after its time limit of {seconds} s.\n");
+            monitor.event(Event::Output { origin: None, text: &text });
+            return Ok((output.finish() + &text, false));
+        }
+    }
+    let status = child.0.wait().context("wait for", &program)?;
+    Ok((output.finish(), status.success()))
+}
+
+fn open_shell(sandbox: &Sandbox<'_>) -> Result<(), BuildError> {
+    let program = bwrap()?;
+    let mut arguments = sandbox.arguments();
+    // Runner and module are the last two words.
+    arguments.truncate(arguments.len().saturating_sub(2));
+    arguments.push("/bin/bash".into());
+    // Without a session of its own the shell has the caller's terminal.
+    arguments.retain(|word| word != "--new-session");
+    let status = Command::new(&program).args(arguments).status().context("start", &program)?;
+    if status.success() { Ok(()) } else { Err(BuildError::Shell { status }) }
+}
+
+/// A child that does not outlive us.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            self.kill();
+        }
+    }
+}
+
+/// Keeps what the stage wrote about itself under its identifier; nothing written is no metadata.
+fn keep_metadata(written: &Path, object: &Object, stage: &Stage) -> Result<Value, BuildError> {
+    let text = fs::read(written).context("read", written)?;
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    let target = object.meta().join(format!("{}.json", stage.id));
+    fs::rename(written, &target).context("rename", &target)?;
+    crate::json::parse(&text).map_err(|error| BuildError::Metadata { stage: stage.name.clone(), error })
+}

@@ -1,0 +1,92 @@
+//! Inputs: host services that give a stage content.
+//!
+//! What lives here: the `map` call all inputs share, and the client of the engine's store API. What each input does:
+//! `files`, `noop`, `tree`.
+
+mod files;
+mod noop;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{Result, StageError};
+use crate::host::{self, Channel};
+use crate::table::{Module, module};
+
+/// Rows of the module table.
+pub(crate) const INPUTS: &[Module] = &[
+    module!(Input, "org.osbuild.files", files::serve),
+    module!(Input, "org.osbuild.noop", noop::serve),
+    module!(Input, "org.osbuild.tree", tree::serve),
+];
+
+/// Arguments of `map`.
+#[derive(Debug, Deserialize)]
+struct Map {
+    /// `org.osbuild.source` or `org.osbuild.pipeline`.
+    origin: String,
+    /// References with their options.
+    refs: BTreeMap<String, Value>,
+    /// Empty directory for the content, made by the engine.
+    target: PathBuf,
+    /// Sockets of the engine.
+    api: Api,
+}
+
+/// Sockets of the engine.
+#[derive(Debug, Deserialize)]
+struct Api {
+    store: PathBuf,
+}
+
+/// Runs a `map` method call with `map`.
+fn dispatch(method: &str, args: &Value, map: fn(&Map) -> Result<Value>) -> Result<Value> {
+    match method {
+        "map" => map(&host::arguments(args)?),
+        other => Err(host::no_method(other)),
+    }
+}
+
+/// Client of the engine's store API.
+struct Store {
+    channel: Channel,
+}
+
+impl Store {
+    /// Connects to the store socket of the call.
+    fn connect(map: &Map) -> Result<Self> {
+        Ok(Self { channel: Channel::connect(&map.api.store)? })
+    }
+
+    fn call(&self, request: &Value) -> Result<Value> {
+        self.channel.send(request)?;
+        let reply =
+            self.channel.receive()?.ok_or_else(|| StageError::Protocol("the store closed the connection".into()))?;
+        match reply.get("error").and_then(Value::as_str) {
+            Some(error) => Err(StageError::new(format!("store: {error}"))),
+            None => Ok(reply),
+        }
+    }
+
+    /// The directory of a content type in the source cache.
+    fn source(&self, name: &str) -> Result<PathBuf> {
+        let reply = self.call(&json!({"method": "source", "name": name}))?;
+        path_of(&reply).ok_or_else(|| StageError::new(format!("the store has no sources of type {name}")))
+    }
+
+    /// Mounts `subtree` of the tree of a pipeline read-only at `target`; it stays until the stage ends.
+    fn read_tree_at(&self, id: &str, target: &Path, subtree: &str) -> Result<PathBuf> {
+        let reply = self.call(&json!({
+            "method": "read-tree-at", "object-id": id, "target": target, "subtree": subtree
+        }))?;
+        path_of(&reply).ok_or_else(|| StageError::new(format!("the store has no tree of pipeline {id:?}")))
+    }
+}
+
+fn path_of(reply: &Value) -> Option<PathBuf> {
+    reply.get("path").and_then(Value::as_str).map(PathBuf::from)
+}

@@ -1,0 +1,296 @@
+//! What org.osbuild.curl asks of curl: its items, and the text of curl's configuration for them.
+//!
+//! Pure: no file is opened and nothing is started here.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Result, StageError};
+use crate::host;
+
+/// Transfers at a time. More does not help one mirror and annoys it.
+const PARALLEL: usize = 10;
+
+/// The environment of the service, as far as it matters.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Environment {
+    /// OSBUILD_SOURCES_CURL_PROXY
+    pub(super) proxy: Option<String>,
+    /// OSBUILD_SOURCES_CURL_SSL_CLIENT_KEY
+    pub(super) client_key: Option<String>,
+    /// OSBUILD_SOURCES_CURL_SSL_CLIENT_CERT
+    pub(super) client_cert: Option<String>,
+    /// OSBUILD_SOURCES_CURL_SSL_CA_CERT
+    pub(super) ca_cert: Option<String>,
+}
+
+impl Environment {
+    /// That of this process.
+    pub(super) fn of_process() -> Self {
+        let get =
+            |name: &str| std::env::var(format!("OSBUILD_SOURCES_CURL_{name}")).ok().filter(|value| !value.is_empty());
+        Self {
+            proxy: get("PROXY"),
+            client_key: get("SSL_CLIENT_KEY"),
+            client_cert: get("SSL_CLIENT_CERT"),
+            ca_cert: get("SSL_CA_CERT"),
+        }
+    }
+}
+
+/// One file to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Transfer {
+    /// `algorithm:hex`.
+    pub(super) checksum: String,
+    /// As in the manifest.
+    pub(super) url: String,
+    insecure: bool,
+    client: Option<ClientFiles>,
+}
+
+/// Files of TLS client authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ClientFiles {
+    key: String,
+    cert: String,
+    ca: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Item {
+    Url(String),
+    Full {
+        url: String,
+        #[serde(default)]
+        insecure: bool,
+        secrets: Option<Secrets>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Secrets {
+    name: String,
+}
+
+impl Transfer {
+    /// The transfer for an item of the manifest.
+    ///
+    /// # Errors
+    /// The item is malformed, or needs secrets we do not have.
+    pub(super) fn new(checksum: &str, item: &Value, environment: &Environment) -> Result<Self> {
+        let (url, insecure, secrets) = match host::arguments(item)? {
+            Item::Url(url) => (url, false, None),
+            Item::Full { url, insecure, secrets } => (url, insecure, secrets),
+        };
+        if url.chars().any(char::is_control) {
+            return Err(StageError::new(format!("{url:?}: a URL has no control characters")));
+        }
+        let client = match secrets.as_ref().map(|s| s.name.as_str()) {
+            None => None,
+            Some("org.osbuild.mtls") => match (&environment.client_key, &environment.client_cert) {
+                (Some(key), Some(cert)) => {
+                    Some(ClientFiles { key: key.clone(), cert: cert.clone(), ca: environment.ca_cert.clone() })
+                }
+                _ => {
+                    return Err(StageError::new(format!(
+                        "{url}: secrets org.osbuild.mtls need OSBUILD_SOURCES_CURL_SSL_CLIENT_KEY and \
+                         OSBUILD_SOURCES_CURL_SSL_CLIENT_CERT in the environment"
+                    )));
+                }
+            },
+            Some(other) => {
+                return Err(StageError::new(format!(
+                    "{url}: secrets {other:?} are not supported: only org.osbuild.mtls is"
+                )));
+            }
+        };
+        Ok(Self { checksum: checksum.to_owned(), url, insecure, client })
+    }
+
+    /// Name of the file for messages: the last part of the URL's path.
+    pub(super) fn file_name(&self) -> &str {
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.url)
+    }
+}
+
+/// The text of a curl configuration (`curl --config`) for transfers, each with its output file. For each finished
+/// transfer curl writes the line `NUMBER EXITCODE HTTPCODE MESSAGE` to its standard output.
+pub(super) fn config<'a>(
+    transfers: impl Iterator<Item = (usize, &'a Transfer, &'a Path)>,
+    environment: &Environment,
+) -> String {
+    let mut text = format!("no-progress-meter\nparallel\nparallel-max = {PARALLEL}\n");
+    for (n, (number, transfer, output)) in transfers.enumerate() {
+        if n > 0 {
+            text.push_str("next\n");
+        }
+        let mut set = |name: &str, value: &str| {
+            text.push_str(name);
+            text.push_str(" = ");
+            text.push_str(&quoted(value));
+            text.push('\n');
+        };
+        set("url", &encoded(&transfer.url));
+        set("output", &output.to_string_lossy());
+        set("write-out", &format!("{number} %{{exitcode}} %{{http_code}} %{{errormsg}}\n"));
+        set("user-agent", concat!("debian-forge/", env!("CARGO_PKG_VERSION")));
+        // A transfer that crawls or hangs for 30 seconds is given up and tried again.
+        set("speed-limit", "1000");
+        set("speed-time", "30");
+        set("connect-timeout", "30");
+        set("continue-at", "-");
+        if let Some(proxy) = &environment.proxy {
+            set("proxy", proxy);
+        }
+        if let Some(client) = &transfer.client {
+            set("key", &client.key);
+            set("cert", &client.cert);
+            if let Some(ca) = &client.ca {
+                set("cacert", ca);
+            }
+        }
+        text.push_str("silent\nfail\nlocation\ngloboff\n");
+        if transfer.insecure {
+            text.push_str("insecure\n");
+        }
+    }
+    text
+}
+
+/// A value in a curl configuration.
+fn quoted(value: &str) -> String {
+    let mut text = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            '\n' => text.push_str("\\n"),
+            _ => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// A URL with everything percent-encoded that may not stand in one (what is encoded already stays).
+fn encoded(url: &str) -> String {
+    let mut text = String::new();
+    for byte in url.bytes() {
+        if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// A line curl wrote for a finished transfer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Number of the transfer.
+    pub(super) number: usize,
+    /// curl's exit code for it; 0 is success.
+    pub(super) exit_code: u32,
+    /// HTTP status, 0 if there was none.
+    pub(super) http_status: u32,
+    /// curl's message.
+    pub(super) message: String,
+}
+
+impl Finished {
+    /// Parses a line; `None` if it is something else.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.trim_end().splitn(4, ' ');
+        Some(Self {
+            number: parts.next()?.parse().ok()?,
+            exit_code: parts.next()?.parse().ok()?,
+            http_status: parts.next()?.parse().ok()?,
+            message: parts.next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// What went wrong, for a message.
+    pub(super) fn cause(&self) -> String {
+        match (self.http_status, self.message.is_empty()) {
+            (status @ 400.., _) => format!("HTTP status {status}"),
+            (_, false) => format!("{} (curl error {})", self.message, self.exit_code),
+            (_, true) => format!("curl error {}", self.exit_code),
+        }
+    }
+
+    /// Whether trying again may help. Not for a malformed URL, an unknown protocol, a failed authentication or
+    /// certificate check, or an answer of the server that says no (4xx but 408, 425 and 429).
+    pub(super) fn is_transient(&self) -> bool {
+        match self.http_status {
+            408 | 425 | 429 => true,
+            400..=499 => false,
+            _ => !matches!(self.exit_code, 1..=4 | 37 | 43 | 51 | 53 | 54 | 58..=60 | 66 | 67 | 77 | 83 | 90 | 91),
+        }
+    }
+
+    /// Whether the file left behind cannot be continued (range not satisfiable or not supported, or not resumable).
+    pub(super) fn spoils_partial(&self) -> bool {
+        matches!(self.exit_code, 31 | 33 | 36) || self.http_status == 416
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn items_of_all_forms() {
+        let environment = Environment::default();
+        let short = Transfer::new("sha256:aa", &json!("http://h/a/b.deb?x=/y"), &environment).expect("short");
+        assert_eq!(short.file_name(), "b.deb");
+        let full = json!({"url": "https://h/b", "insecure": true});
+        assert!(Transfer::new("sha256:aa", &full, &environment).expect("full").insecure);
+        let mtls = json!({"url": "https://h/b", "secrets": {"name": "org.osbuild.mtls"}});
+        let error = Transfer::new("sha256:aa", &mtls, &environment).expect_err("no key").to_string();
+        assert!(error.contains("SSL_CLIENT_KEY"), "{error}");
+        let environment = Environment { client_key: Some("/k".into()), client_cert: Some("/c".into()), ..environment };
+        let transfer = Transfer::new("sha256:aa", &mtls, &environment).expect("with key");
+        let text = config([(3, &transfer, Path::new("/p/x"))].into_iter(), &environment);
+        assert!(text.contains("key = \"/k\"\ncert = \"/c\"\n"), "{text}");
+        assert!(text.contains("write-out = \"3 %{exitcode}"), "{text}");
+        let rhsm = json!({"url": "https://h/b", "secrets": {"name": "org.osbuild.rhsm"}});
+        assert!(Transfer::new("sha256:aa", &rhsm, &environment).is_err());
+        assert!(Transfer::new("sha256:aa", &json!("http://h/\nurl=x"), &environment).is_err());
+    }
+
+    #[test]
+    fn answers_are_sorted_into_final_and_transient() {
+        let parse = |line| Finished::parse(line).expect("parses");
+        let missing = parse("2 22 404 The requested URL returned error: 404\n");
+        assert_eq!((missing.number, missing.cause().as_str()), (2, "HTTP status 404"));
+        assert!(!missing.is_transient());
+        assert!(parse("0 22 503 x").is_transient());
+        assert!(parse("0 28 0 timed out").is_transient());
+        assert!(!parse("0 60 0 certificate").is_transient());
+        assert!(parse("0 33 206 no ranges").spoils_partial());
+        assert_eq!(parse("0 7 0 Failed to connect").cause(), "Failed to connect (curl error 7)");
+        assert_eq!(Finished::parse("garbage"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_url_stays_on_its_line(url in "\\PC{0,60}") {
+            let Ok(transfer) = Transfer::new("sha256:aa", &json!(url), &Environment::default()) else { return Ok(()) };
+            let text = config([(0, &transfer, Path::new("/p"))].into_iter(), &Environment::default());
+            let line = text.lines().nth(3).expect("line");
+            prop_assert!(line.starts_with("url = \"") && line.ends_with('"'));
+            prop_assert!(line[7..line.len() - 1].bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\'));
+        }
+    }
+}

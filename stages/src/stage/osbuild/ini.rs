@@ -1,0 +1,85 @@
+//! Unit files as upstream writes them, by Python's configparser: sections in order, `Key=value` lines, an empty line
+//! after each section.
+
+use serde_json::Value;
+
+use crate::error::{Result, StageError};
+use crate::ordered::Ordered;
+
+/// Sections with their settings.
+pub(super) type Sections = Ordered<Ordered<Value>>;
+
+/// The text of a unit or drop-in. A list gives one line an item; Environment lists hold {"key", "value"} objects.
+///
+/// # Errors
+/// A value that cannot be a setting.
+pub(super) fn text(sections: &Sections) -> Result<String> {
+    let mut text = String::new();
+    for (section, settings) in &sections.0 {
+        text.push_str(&format!("[{section}]\n"));
+        for line in lines(settings)? {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn lines(settings: &Ordered<Value>) -> Result<Vec<String>> {
+    let mut lines: Vec<String> = Vec::new();
+    for (key, value) in &settings.0 {
+        let Value::Array(items) = value else {
+            // A line break would begin a new setting; configparser indents what follows.
+            lines.push(format!("{key}={}", plain(key, value)?.replace('\n', "\n\t")));
+            continue;
+        };
+        for item in items {
+            let item = if key == "Environment" { environment(item)? } else { plain(key, item)? };
+            let line = format!("{key}={item}");
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// A value as Python prints it.
+fn plain(key: &str, value: &Value) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(true) => Ok("True".into()),
+        Value::Bool(false) => Ok("False".into()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(StageError::new(format!("{key}: expected a string, number or boolean, got {value}"))),
+    }
+}
+
+fn environment(item: &Value) -> Result<String> {
+    match (item.get("key").and_then(Value::as_str), item.get("value")) {
+        (Some(key), Some(value)) => Ok(format!("\"{key}={}\"", plain("Environment", value)?)),
+        _ => Err(StageError::new(format!("Environment: expected {{\"key\": …, \"value\": …}}, got {item}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_of_values() {
+        let sections: Sections = serde_json::from_str(
+            r#"{"Unit": {"Description": "D", "After": ["b", "a", "b"], "DefaultDependencies": false},
+                "Service": {"Environment": [{"key": "K", "value": "v w"}], "Priority": 3}}"#,
+        )
+        .expect("sections");
+        assert_eq!(
+            text(&sections).expect("text"),
+            "[Unit]\nDescription=D\nAfter=b\nAfter=a\nDefaultDependencies=False\n\n\
+             [Service]\nEnvironment=\"K=v w\"\nPriority=3\n\n"
+        );
+        let bad: Sections = serde_json::from_str(r#"{"Service": {"Environment": ["x"]}}"#).expect("sections");
+        assert!(text(&bad).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! org.osbuild.systemd.unit.create: writes a whole unit.
+
+use serde::Deserialize;
+
+use super::ini::{self, Sections};
+use super::systemd_unit::{MAX_NAME, UnitType};
+use crate::error::{Result, StageError};
+use crate::protocol::Arguments;
+use crate::tree;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Options {
+    filename: String,
+    config: Sections,
+    #[serde(default)]
+    unit_type: UnitType,
+    #[serde(default)]
+    unit_path: UnitPath,
+}
+
+/// Below which directory.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnitPath {
+    #[default]
+    Usr,
+    Etc,
+}
+
+/// Suffixes of unit names, and the section such a unit must have.
+const SECTIONS: [(&str, &str); 4] =
+    [(".service", "Service"), (".mount", "Mount"), (".socket", "Socket"), (".swap", "Swap")];
+
+/// Runs the stage.
+pub(crate) fn run(args: &Arguments) -> Result<()> {
+    let options: Options = args.options()?;
+    let name = &options.filename;
+    if name.len() > MAX_NAME {
+        return Err(StageError::new(format!("unit {name}: the name has more than {MAX_NAME} characters")));
+    }
+    for (suffix, section) in SECTIONS {
+        if name.ends_with(suffix) && !options.config.contains(section) {
+            return Err(StageError::new(format!("unit {name}: needs a section {section}")));
+        }
+    }
+    let base = match options.unit_path {
+        UnitPath::Usr => "/usr/lib/systemd",
+        UnitPath::Etc => "/etc/systemd",
+    };
+    let path = format!("{base}/{}/{name}", options.unit_type.directory());
+    tree::overwrite(&args.tree, path, ini::text(&options.config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_is_written_where_asked() {
+        let dir = tempfile::tempdir().expect("dir");
+        let options = json!({
+            "filename": "x.service", "unit-path": "etc",
+            "config": {"Service": {"ExecStart": ["/bin/true"]}}
+        });
+        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        let path = dir.path().join("etc/systemd/system/x.service");
+        assert_eq!(std::fs::read_to_string(path).expect("read"), "[Service]\nExecStart=/bin/true\n\n");
+        let options = json!({"filename": "x.mount", "config": {"Service": {}}});
+        let error = run(&super::super::arguments(dir.path(), options)).expect_err("section").to_string();
+        assert!(error.contains("section Mount"), "{error}");
+    }
+}

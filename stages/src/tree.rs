@@ -1,0 +1,284 @@
+//! Paths and files in a tree, with symbolic links followed as if the tree were the root.
+//!
+//! A tree holds absolute links (`/etc/resolv.conf -> /run/…`) that must never lead a stage out of it: every stage
+//! that opens a path of the tree goes through [`resolve`]. What does not live here: URLs such as `input://…`
+//! (`stage::osbuild::location`).
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{IoContext, Result, StageError};
+
+/// Links followed before a path counts as a loop (the kernel's number).
+const MAX_LINKS: usize = 40;
+
+/// The physical path of `path` (absolute or relative to the root) in `root`, following every link but the last
+/// component's. Components that do not exist are kept as they are; `..` stops at the root.
+///
+/// # Errors
+/// Too many links.
+pub(crate) fn resolve_parent(root: &Path, path: impl AsRef<Path>) -> Result<PathBuf> {
+    walk(root, path.as_ref(), false)
+}
+
+/// As [`resolve_parent`], and follows the last component too.
+///
+/// # Errors
+/// Too many links.
+pub(crate) fn resolve(root: &Path, path: impl AsRef<Path>) -> Result<PathBuf> {
+    walk(root, path.as_ref(), true)
+}
+
+fn walk(root: &Path, path: &Path, follow_last: bool) -> Result<PathBuf> {
+    let mut todo = names(path);
+    let mut done: Vec<OsString> = Vec::new();
+    let mut links = 0;
+    while let Some(name) = todo.pop_front() {
+        if name == ".." {
+            done.pop();
+            continue;
+        }
+        done.push(name);
+        if todo.is_empty() && !follow_last {
+            break;
+        }
+        let here = join(root, &done);
+        let Ok(target) = fs::read_link(&here) else { continue };
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(StageError::new(format!("{}: too many levels of symbolic links", path.display())));
+        }
+        done.pop();
+        if target.is_absolute() {
+            done.clear();
+        }
+        let mut next = names(&target);
+        next.append(&mut todo);
+        todo = next;
+    }
+    Ok(join(root, &done))
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|c| match c {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn join(root: &Path, names: &[OsString]) -> PathBuf {
+    let mut path = root.to_owned();
+    path.extend(names);
+    path
+}
+
+/// Writes a file of the tree, replacing what is there (a link is replaced, not followed). Missing parent directories
+/// are made with mode 0755. `mode` is set exactly, whatever the umask.
+///
+/// # Errors
+/// Any step fails.
+pub(crate) fn write_file(root: &Path, path: impl AsRef<Path>, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let target = resolve_parent(root, &path)?;
+    if let Some(parent) = target.parent() {
+        make_dirs(parent)?;
+    }
+    remove_file(&target)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&target).doing("create", &target)?;
+    file.write_all(content.as_ref()).doing("write", &target)?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).doing("set the mode of", &target)
+}
+
+/// Gives a file of the tree new content and keeps its mode and owner; a new file gets mode 0644. A link is followed
+/// (inside the tree). The file becomes a new inode: trees may share inodes with the engine's store.
+///
+/// # Errors
+/// Any step fails.
+pub(crate) fn overwrite(root: &Path, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
+    let target = resolve(root, path)?;
+    let old = fs::metadata(&target).ok();
+    let inside = target.strip_prefix(root).unwrap_or(&target);
+    write_file(root, inside, content, old.as_ref().map_or(0o644, |m| m.mode() & 0o7777))?;
+    if let Some(old) = old {
+        // The mode last: chown clears set-id bits.
+        chown(&target, Some(old.uid()), Some(old.gid())).doing("change the owner of", &target)?;
+        fs::set_permissions(&target, old.permissions()).doing("set the mode of", &target)?;
+    }
+    Ok(())
+}
+
+/// Removes a file or link; one that is not there is fine. Says whether it was there.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn remove_file(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e).doing("remove", path),
+    }
+}
+
+/// Makes a directory and its parents (mode 0755 less the umask).
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn make_dirs(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).doing("make directory", path)
+}
+
+/// Reads a text file of the tree; `None` if it is not there.
+///
+/// # Errors
+/// It is there and cannot be read, or is not UTF-8.
+pub(crate) fn read_text(root: &Path, path: impl AsRef<Path>) -> Result<Option<String>> {
+    let target = resolve(root, path)?;
+    match fs::read_to_string(&target) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).doing("read", &target),
+    }
+}
+
+/// A line of `/etc/passwd` of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Numeric user.
+    pub(crate) uid: u32,
+    /// Numeric primary group.
+    pub(crate) gid: u32,
+    /// Home directory, absolute in the tree; may be empty.
+    pub(crate) home: String,
+}
+
+/// Looks a user up in the tree's own `/etc/passwd`, then in `/usr/lib/passwd` (where an OSTree tree keeps system
+/// users), never in the running system's databases.
+///
+/// # Errors
+/// A file cannot be read, or the user's line is damaged.
+pub(crate) fn account(root: &Path, name: &str) -> Result<Option<Account>> {
+    let Some(entry) = database_entry(root, "passwd", name)? else {
+        return Ok(None);
+    };
+    match entry.fields.as_slice() {
+        [_, _, uid, gid, _, home, _] => Ok(Some(Account {
+            uid: uid.parse().map_err(|_| entry.damaged())?,
+            gid: gid.parse().map_err(|_| entry.damaged())?,
+            home: home.clone(),
+        })),
+        _ => Err(entry.damaged()),
+    }
+}
+
+/// Looks a group's number up, as [`account`] does for users.
+///
+/// # Errors
+/// A file cannot be read, or the group's line is damaged.
+pub(crate) fn group(root: &Path, name: &str) -> Result<Option<u32>> {
+    let Some(entry) = database_entry(root, "group", name)? else {
+        return Ok(None);
+    };
+    match entry.fields.as_slice() {
+        [_, _, gid, _] => Ok(Some(gid.parse().map_err(|_| entry.damaged())?)),
+        _ => Err(entry.damaged()),
+    }
+}
+
+/// A line of passwd(5) or group(5).
+struct DatabaseEntry {
+    file: String,
+    line: usize,
+    fields: Vec<String>,
+}
+
+impl DatabaseEntry {
+    fn damaged(&self) -> StageError {
+        StageError::new(format!("{}:{}: not a line of this database: {}", self.file, self.line, self.fields.join(":")))
+    }
+}
+
+fn database_entry(root: &Path, database: &str, name: &str) -> Result<Option<DatabaseEntry>> {
+    for directory in ["/etc", "/usr/lib"] {
+        let file = format!("{directory}/{database}");
+        let text = read_text(root, &file)?.unwrap_or_default();
+        let found = text.lines().enumerate().find(|(_, line)| line.split(':').next() == Some(name));
+        if let Some((number, line)) = found {
+            return Ok(Some(DatabaseEntry {
+                file,
+                line: number + 1,
+                fields: line.split(':').map(str::to_owned).collect(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn links_stay_in_the_tree() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path();
+        fs::create_dir_all(root.join("usr/lib")).expect("dirs");
+        symlink("/usr/lib", root.join("lib")).expect("link");
+        symlink("../../../../etc/passwd", root.join("usr/lib/up")).expect("link");
+        symlink("loop", root.join("loop")).expect("link");
+        assert_eq!(resolve(root, "/lib/x/y").expect("ok"), root.join("usr/lib/x/y"));
+        assert_eq!(resolve(root, "lib/up").expect("ok"), root.join("etc/passwd"));
+        assert_eq!(resolve_parent(root, "lib/up").expect("ok"), root.join("usr/lib/up"));
+        assert_eq!(resolve(root, "/../..").expect("ok"), root);
+        assert!(resolve(root, "loop").is_err());
+    }
+
+    #[test]
+    fn a_link_is_replaced_by_a_file() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path();
+        fs::create_dir(root.join("etc")).expect("dir");
+        symlink("/run/nothing", root.join("etc/hostname")).expect("link");
+        write_file(root, "/etc/hostname", "box\n", 0o640).expect("write");
+        let meta = fs::symlink_metadata(root.join("etc/hostname")).expect("stat");
+        assert!(meta.is_file());
+        assert_eq!(meta.permissions().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn accounts_come_from_the_tree() {
+        let dir = tempfile::tempdir().expect("dir");
+        write_file(
+            dir.path(),
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:100::/home/bob:\nbad:x:y\n",
+            0o644,
+        )
+        .expect("write");
+        let bob = account(dir.path(), "bob").expect("ok").expect("bob");
+        assert_eq!((bob.uid, bob.gid, bob.home.as_str()), (1000, 100, "/home/bob"));
+        assert_eq!(account(dir.path(), "eve").expect("ok"), None);
+        let error = account(dir.path(), "bad").expect_err("damaged").to_string();
+        assert!(error.contains("/etc/passwd:3"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn resolve_never_leaves_the_root(path in "[a-z./]{0,40}") {
+            let root = Path::new("/nonexistent/root");
+            let resolved = resolve(root, &path).expect("no links");
+            prop_assert!(resolved.starts_with(root));
+            prop_assert!(!resolved.components().any(|c| c == Component::ParentDir));
+        }
+    }
+}
