@@ -77,7 +77,7 @@ fn copy_range(mut source: &File, target: &mut File, start: u64, end: u64) -> io:
         let wanted = usize::try_from((end - at).min(1 << 30)).unwrap_or(1 << 30);
         let mut from = at;
         let mut to = at;
-        match copy_file_range(&*source, Some(&mut from), &*target, Some(&mut to), wanted) {
+        match copy_file_range(source, Some(&mut from), &*target, Some(&mut to), wanted) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => at += n as u64,
             Err(Errno::INTR) => {}

@@ -1,7 +1,7 @@
 //! A private forged: started as a child, spoken to over a socket pair (peer-to-peer D-Bus), gone when we are.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 use zbus::Connection;
 use zbus::connection::Builder;
 
@@ -21,6 +20,8 @@ use crate::failure::{Failure, Result};
 const INSTALLED: &str = "/usr/libexec/debian-forge/forged";
 /// How long forged may take to answer for the first time.
 const START: Duration = Duration::from_secs(20);
+/// How long it may take to answer a call: it never waits for a person here, so this only ends a hang.
+const ANSWER: Duration = Duration::from_secs(60);
 /// How long it may take to end after we hung up.
 const END: Duration = Duration::from_secs(5);
 /// So much of what it said is shown when it dies.
@@ -43,22 +44,21 @@ impl Private {
         let program = find()?;
         let what = || format!("cannot start {}", program.display());
         let (ours, theirs) = UnixStream::pair().map_err(|e| Failure::io(what(), &e))?;
-        let theirs = OwnedFd::from(theirs);
-        // Both ends are close-on-exec; the child's must survive its exec. Nothing else is started before ours is dropped.
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|e| Failure::io(what(), &e.into()))?;
         let output = File::from(
-            memfd_create(c"forged-output", MFdFlags::MFD_CLOEXEC).map_err(|e| Failure::io(what(), &e.into()))?,
+            memfd_create(c"forged-output", MemfdFlags::CLOEXEC).map_err(|e| Failure::io(what(), &e.into()))?,
         );
         let mut command = Command::new(&program);
         command
-            .args(arguments(wish, theirs.as_raw_fd()))
-            .stdin(Stdio::null())
+            .args(arguments(wish))
+            // The connection is its standard input.
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(clone(&output, what)?)
             .stderr(clone(&output, what)?)
             // Ctrl-C on the terminal is for us alone: we cancel the job in an orderly way.
             .process_group(0);
         let child = command.spawn().map_err(|e| Failure::io(what(), &e))?;
-        drop(theirs);
+        // It holds the child's end; with that open here too, a child that dies would not be noticed.
+        drop(command);
         let private = Self { child, output, program: program.clone() };
         match private.connect(ours).await {
             Ok(connection) => Ok((connection, private)),
@@ -94,7 +94,7 @@ impl Private {
         let what = || format!("{} does not answer", self.program.display());
         socket.set_nonblocking(true).map_err(|e| Failure::io(what(), &e))?;
         let stream = tokio::net::UnixStream::from_std(socket).map_err(|e| Failure::io(what(), &e))?;
-        let connecting = Builder::unix_stream(stream).p2p().build();
+        let connecting = Builder::unix_stream(stream).p2p().method_timeout(ANSWER).build();
         match tokio::time::timeout(START, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(Failure::api(what(), error).without_hints()),
@@ -117,9 +117,8 @@ fn clone(file: &File, what: impl Fn() -> String) -> Result<File> {
     file.try_clone().map_err(|e| Failure::io(what(), &e))
 }
 
-fn arguments(wish: &cli::Connection, socket: i32) -> Vec<std::ffi::OsString> {
-    let mut arguments: Vec<std::ffi::OsString> =
-        vec!["--embedded".into(), "--socket-fd".into(), socket.to_string().into()];
+fn arguments(wish: &cli::Connection) -> Vec<std::ffi::OsString> {
+    let mut arguments: Vec<std::ffi::OsString> = vec!["--embedded".into()];
     for (name, value) in
         [("--state-dir", &wish.state_dir), ("--cache-dir", &wish.cache_dir), ("--config", &wish.config)]
     {
@@ -157,6 +156,6 @@ mod tests {
     fn options_are_passed_on() {
         let wish =
             cli::Connection { state_dir: Some("/s d".into()), config: Some("/c".into()), ..cli::Connection::default() };
-        assert_eq!(arguments(&wish, 5), ["--embedded", "--socket-fd", "5", "--state-dir", "/s d", "--config", "/c"]);
+        assert_eq!(arguments(&wish), ["--embedded", "--state-dir", "/s d", "--config", "/c"]);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::failure::{Failure, Result};
 use crate::nearest;
@@ -68,7 +68,7 @@ fn regular(path: &Path, role: &str) -> Result<File> {
 
 /// A descriptor of a pipe is nothing forged can measure; a file in memory is.
 fn from_stdin() -> io::Result<File> {
-    let mut file = File::from(memfd_create(c"blueprint", MFdFlags::MFD_CLOEXEC)?);
+    let mut file = File::from(memfd_create(c"blueprint", MemfdFlags::CLOEXEC)?);
     io::copy(&mut io::stdin().lock(), &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)

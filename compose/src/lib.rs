@@ -42,7 +42,7 @@ pub mod lock;
 pub mod manifest;
 mod nearest;
 
-pub use apt::{Mirror, Progress, ResolveRequest, resolve};
+pub use apt::{Mirror, Progress, ResolveRequest, archives, resolve};
 pub use blueprint::{Blueprint, Problem, ProblemKind, Warning};
 pub use distro::{Distribution, Distributions, ImageType};
 pub use error::{Error, Result, UnknownPackage};

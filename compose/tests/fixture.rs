@@ -211,6 +211,31 @@ fn resolves_to_sets_that_share_the_base() {
     assert_eq!(names(&archive.resolve(&asked("recommender")).unwrap().sets.extra), ["recommender"]);
 }
 
+/// Whatever the host's apt.conf.d says: only our own file counts.
+#[test]
+fn the_hosts_configuration_stays_out() {
+    let Some(archive) = Archive::new() else { return };
+    archive.resolve("").unwrap();
+    let root = fs::read_dir(archive.path("cache/apt")).unwrap().next().unwrap().unwrap().path();
+    let output = Command::new("apt-config").arg("dump").env("APT_CONFIG", root.join("apt.conf")).output().unwrap();
+    let dump = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "Acquire::Check-Valid-Until \"true\";",
+        "Acquire::Check-Date \"true\";",
+        "Acquire::AllowInsecureRepositories \"false\";",
+    ] {
+        assert!(dump.lines().any(|other| other == line), "{line}");
+    }
+    for name in ["Post-Invoke", "Pre-Install-Pkgs", "GzipIndexes", "NeverAutoRemove::"] {
+        assert!(!dump.contains(name), "{name} of the host");
+    }
+    for line in dump.lines().filter(|line| line.starts_with("Dir::") && line.contains("\"/")) {
+        let own = line.contains(&root.display().to_string());
+        let program = line.starts_with("Dir::Bin") || line.contains("/dev/null") || line.starts_with("Dir::Media");
+        assert!(own || program, "{line}");
+    }
+}
+
 #[test]
 fn an_earlier_lock_keeps_what_was_built() {
     let Some(mut archive) = Archive::new() else { return };
@@ -313,6 +338,12 @@ fn mirrors_repositories_and_offline() {
     archive.resolve("").unwrap();
     assert_eq!(lists(&archive.path("cache")), 1);
     archive.resolve_with("", |request| request.refresh = false).unwrap();
+    let other = archive.path("other-cache");
+    let error = archive.resolve_with("", |request| (request.refresh, request.cache) = (false, other)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { context, .. } if context.contains("InRelease") || context.contains("Release")),
+        "{error:?}"
+    );
 
     let moved = archive.path("moved");
     fs::rename(archive.path("archive"), &moved).unwrap();

@@ -146,7 +146,7 @@ fn locks() -> impl Strategy<Value = Lock> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_lock_gives_one_manifest(lock in locks()) {

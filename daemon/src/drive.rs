@@ -174,7 +174,7 @@ impl Driver {
             .transpose()
             .map_err(|e| Error::file(format!("jobs/{id}/events.jsonl"), e))?;
         if let Some(progress) = newest.flatten() {
-            self.front.progressed(id, progress).await?;
+            self.front.progressed(id, progress).await;
         }
         if self.lease.is_some() && !lock(&self.starts).pending.contains(&id) {
             self.look_for_end(job).await?;

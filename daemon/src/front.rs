@@ -126,7 +126,7 @@ impl Front {
             Ok(jobs)
         });
         for job in jobs.await? {
-            self.publish(job).await?;
+            self.publish(job).await;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Front {
                 let id = job.spec.id;
                 tracing::info!(job = id, kind = %job.spec.kind, name = job.spec.name, owner = job.spec.owner, "queued");
                 self.table().ours.insert(id);
-                self.publish(job).await?;
+                self.publish(job).await;
                 self.wake.notify_one();
                 Ok(id)
             }
@@ -244,7 +244,7 @@ impl Front {
                 if job.state != JobState::Cancelling {
                     tracing::info!(job = id, state = %job.state, error = job.error.as_ref().map(|e| e.message.as_str()), "now");
                 }
-                self.publish(job).await?;
+                self.publish(job).await;
                 return Ok(effect);
             }
         }
@@ -257,7 +257,8 @@ impl Front {
             Some(live) => (*live.job).clone(),
             None => self.stored(id).await?,
         };
-        self.publish(job).await
+        self.publish(job).await;
+        Ok(())
     }
 
     /// A page of jobs from the database.
@@ -285,24 +286,23 @@ impl Front {
         });
         for job in jobs.await? {
             if self.live(job.spec.id).is_none_or(|live| *live.job != job) {
-                self.publish(job).await?;
+                self.publish(job).await;
             }
         }
         Ok(())
     }
 
     /// A running job has come so far.
-    pub(crate) async fn progressed(&self, id: u64, progress: Progress) -> Result<()> {
+    pub(crate) async fn progressed(&self, id: u64, progress: Progress) {
         let (old, new) = {
             let mut table = self.table();
-            let Some(live) = table.jobs.get_mut(&id) else { return Ok(()) };
+            let Some(live) = table.jobs.get_mut(&id) else { return };
             let old = live.clone();
             live.progress = progress;
             (old, live.clone())
         };
-        match self.connection.get() {
-            Some(connection) => Ok(bus::job::changed(connection, &old, &new).await?),
-            None => Ok(()),
+        if let Some(connection) = self.connection.get() {
+            told(bus::job::changed(connection, &old, &new).await);
         }
     }
 
@@ -312,7 +312,7 @@ impl Front {
     }
 
     /// Shows a job as it is now: a new object, or changed properties of the one there is.
-    async fn publish(self: &Arc<Self>, job: Job) -> Result<()> {
+    async fn publish(self: &Arc<Self>, job: Job) {
         let id = job.spec.id;
         let before = self.counts();
         let (old, new, surplus) = {
@@ -328,18 +328,26 @@ impl Front {
             }
             (old, new, surplus)
         };
-        let Some(connection) = self.connection.get() else { return Ok(()) };
-        match old {
-            Some(old) => bus::job::changed(connection, &old, &new).await?,
-            None => bus::job::appeared(connection, self, id).await?,
+        if let Some(connection) = self.connection.get() {
+            told(match old {
+                Some(old) => bus::job::changed(connection, &old, &new).await,
+                None => bus::job::appeared(connection, self, id).await,
+            });
+            for gone in surplus {
+                told(bus::job::vanished(connection, gone).await);
+            }
+            told(bus::manager::counts_changed(connection, before, self.counts()).await);
         }
-        for gone in surplus {
-            bus::job::vanished(connection, gone).await?;
-        }
-        Ok(bus::manager::counts_changed(connection, before, self.counts()).await?)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A signal that reaches nobody, because the peer has gone, must not hold up what it is about.
+fn told(outcome: zbus::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "the bus cannot be told");
     }
 }

@@ -214,11 +214,14 @@ impl Run<'_> {
         Ok(Some(object))
     }
 
-    /// What the store has of this pipeline, and how many of its stages that saves.
+    /// What the store or this run has of this pipeline, and how many of its stages that saves.
     fn base(&self, pipeline: &ManifestPipeline) -> Result<(Object, usize), BuildError> {
         for (position, stage) in pipeline.stages.iter().enumerate().rev() {
             if let Some(base) = self.shared.store.load(stage.id.as_str())? {
                 return Ok((base, position + 1));
+            }
+            if let Some(base) = self.objects.get(&stage.id) {
+                return Ok((self.shared.store.create_from(base)?, position + 1));
             }
         }
         let object = self.shared.store.create()?;

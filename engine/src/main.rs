@@ -2,15 +2,6 @@
 
 use std::process::ExitCode;
 
-use forge_engine::cli::{self, Options};
-use forge_engine::manifest::Manifest;
-use forge_engine::modules::Index;
-
 fn main() -> ExitCode {
-    cli::main(std::env::args_os(), run)
-}
-
-fn run(_options: &Options, _manifest: Manifest, _index: Index) -> ExitCode {
-    eprintln!("forge-osbuild: building is not part of this program yet; --inspect is");
-    ExitCode::FAILURE
+    forge_engine::cli::main(std::env::args_os())
 }

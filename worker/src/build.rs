@@ -85,7 +85,11 @@ fn lock(
     types: &[&ImageType],
 ) -> Result<Lock, Failure> {
     if let Some(lock) = &job.request.lock {
-        return Lock::from_value(lock.clone()).map_err(|e| compose(&e));
+        let lock = Lock::from_value(lock.clone()).map_err(|e| compose(&e))?;
+        // A lock is the caller's word: it may only name files of the archives the blueprint has anyway.
+        let archives = forge_compose::archives(blueprint, distribution, &mirrors(job.config, distribution));
+        lock.check_origins(&archives).map_err(|e| compose(&e))?;
+        return Ok(lock);
     }
     let previous = last_lock(job.config, blueprint);
     let mut request = ResolveRequest::new(blueprint, distribution, types, &job.config.cache_dir);

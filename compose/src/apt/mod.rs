@@ -7,6 +7,7 @@
 //! * `process` – running apt, cancelling it
 //! * `output` – understanding what it says
 //! * `release` – Release files
+//! * `solutions` – what apt answered before
 //! * `names` – which packages there are, and near names
 
 mod names;
@@ -14,6 +15,7 @@ mod output;
 mod process;
 mod release;
 mod root;
+mod solutions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use crate::{Blueprint, Error, Result, crypt, manifest};
 use process::Output;
 pub(crate) use root::pins;
 use root::{AptSource, Root};
+use solutions::Solutions;
 
 /// What to resolve, and where.
 #[derive(Debug, Clone)]
@@ -42,8 +45,8 @@ pub struct ResolveRequest<'r> {
     pub mirrors: Vec<Mirror>,
     /// Whether to ask the archive for news first. If not, the lists of the last run are used as they are.
     pub refresh: bool,
-    /// The last lock of this blueprint. Password hashes are taken over from it, and its epoch as long as the base and build sets
-    /// are the same, so that what was built before is found again.
+    /// The last lock of this blueprint. Password hashes are taken over from it, and its epoch as long as the base set is the
+    /// same, so that what was built before is found again.
     pub previous: Option<&'r Lock>,
 }
 
@@ -75,6 +78,12 @@ impl<'r> ResolveRequest<'r> {
             previous: None,
         }
     }
+}
+
+/// The archives that packages of a blueprint may come from: what [`Lock::check_origins`] wants for a lock that a user handed in.
+#[must_use]
+pub fn archives(blueprint: &Blueprint, distribution: &Distribution, mirrors: &[Mirror]) -> Vec<String> {
+    sources(blueprint, distribution, mirrors).into_iter().flat_map(|source| source.uris).collect()
 }
 
 /// A step of a resolution that is done.
@@ -109,26 +118,25 @@ pub fn resolve(
     let architecture = request.distribution.architecture(blueprint.architecture.as_deref(), host_architecture())?;
     let requested = requested(blueprint, request.types, architecture)?;
     let tree = manifest::common_tree(request.types)?.tree()?;
-    let sources = sources(request);
+    let sources = sources(blueprint, request.distribution, &request.mirrors);
     let root = Root::prepare(&request.cache, architecture, &sources, cancelled)?;
     let mut steps = Steps { done: 0, total: 6, progress };
     let apt = Apt { root: &root, cancelled, essential: &request.distribution.essential, sources: &sources };
-
     if request.refresh {
         apt.update(&mut steps)?;
     }
+    let releases = release::read(&root.directory.join("state/lists"), &sources)?;
+    let mut solver = Solver { apt, solutions: Solutions::open(&root, &releases), names: Names::Unchecked };
     let base_request: Vec<&str> = requested.base.iter().map(String::as_str).collect();
     let full_request: Vec<&str> = requested.base.iter().chain(&requested.extra).map(String::as_str).collect();
     let build_request: Vec<&str> = requested.build.iter().map(String::as_str).collect();
-    names::check(&apt, full_request.iter().chain(&build_request).copied())?;
-    steps.step("package names checked");
-    let base = apt.solve(&base_request, tree.recommends)?;
+    let all: Vec<&str> = full_request.iter().chain(&build_request).copied().collect();
+    let base = solver.solve(&base_request, tree.recommends, &all)?;
     steps.step("base set resolved");
-    let full = if requested.extra.is_empty() { base.clone() } else { apt.solve(&full_request, tree.recommends)? };
+    let full = if requested.extra.is_empty() { base.clone() } else { solver.solve(&full_request, tree.recommends, &all)? };
     steps.step("full set resolved");
-    let build = if build_request.is_empty() { Vec::new() } else { apt.solve(&build_request, false)? };
+    let build = if build_request.is_empty() { Vec::new() } else { solver.solve(&build_request, false, &all)? };
     steps.step("build set resolved");
-    let releases = release::read(&root.directory.join("state/lists"), &sources)?;
 
     let mut lock = Lock {
         version: VERSION,
@@ -141,7 +149,8 @@ pub fn resolve(
         passwords: passwords(blueprint, request.previous)?,
     };
     if let Some(previous) = request.previous {
-        if previous.sets.base == lock.sets.base && previous.sets.build == lock.sets.build {
+        // The epoch is part of every stage's id: a new one would rebuild all that did not change.
+        if previous.sets.base == lock.sets.base {
             lock.source_epoch = previous.source_epoch;
         }
     }
@@ -195,18 +204,13 @@ fn passwords(blueprint: &Blueprint, previous: Option<&Lock>) -> Result<BTreeMap<
     Ok(passwords)
 }
 
-fn sources(request: &ResolveRequest<'_>) -> Vec<AptSource> {
-    let own = request.blueprint.customizations.repositories.iter().filter(|repository| repository.install_from);
-    let mut sources: Vec<AptSource> = request
-        .distribution
-        .sources
-        .iter()
-        .map(AptSource::of_distribution)
-        .chain(own.map(AptSource::of_blueprint))
-        .collect();
+fn sources(blueprint: &Blueprint, distribution: &Distribution, mirrors: &[Mirror]) -> Vec<AptSource> {
+    let own = blueprint.customizations.repositories.iter().filter(|repository| repository.install_from);
+    let mut sources: Vec<AptSource> =
+        distribution.sources.iter().map(AptSource::of_distribution).chain(own.map(AptSource::of_blueprint)).collect();
     for uri in sources.iter_mut().flat_map(|source| &mut source.uris) {
         let same = |mirror: &&Mirror| mirror.archive.trim_end_matches('/') == uri.trim_end_matches('/');
-        if let Some(mirror) = request.mirrors.iter().find(same) {
+        if let Some(mirror) = mirrors.iter().find(same) {
             uri.clone_from(&mirror.mirror);
         }
     }
@@ -224,6 +228,40 @@ impl Steps<'_> {
         self.done += 1;
         self.total = self.total.max(self.done);
         (self.progress)(Progress { done: self.done, total: self.total, message: message.to_owned() });
+    }
+}
+
+/// Whether it is known that all names exist.
+#[derive(PartialEq, Eq)]
+enum Names {
+    Unchecked,
+    Checked,
+}
+
+/// apt, with what it answered before.
+struct Solver<'a> {
+    apt: Apt<'a>,
+    solutions: Solutions,
+    names: Names,
+}
+
+impl Solver<'_> {
+    /// Resolves the essential packages and `packages`, sorted by name. Before apt is asked for the first time, the names of `all`
+    /// sets are checked, so that every unknown one is reported at once.
+    fn solve(&mut self, packages: &[&str], recommends: bool, all: &[&str]) -> Result<Vec<Package>> {
+        let recommends = if recommends { "--install-recommends" } else { "--no-install-recommends" };
+        let mut arguments = vec!["--print-uris", recommends, "install", "--", self.apt.essential];
+        arguments.extend(packages);
+        if let Some(known) = self.solutions.get(&arguments) {
+            return Ok(known);
+        }
+        if self.names == Names::Unchecked {
+            names::check(&self.apt, all.iter().copied())?;
+            self.names = Names::Checked;
+        }
+        let packages = self.apt.solve(&arguments)?;
+        self.solutions.put(&arguments, &packages);
+        Ok(packages)
     }
 }
 
@@ -257,12 +295,9 @@ impl Apt<'_> {
         Ok(())
     }
 
-    /// Resolves the essential packages and `packages`, sorted by name.
-    fn solve(&self, packages: &[&str], recommends: bool) -> Result<Vec<Package>> {
-        let recommends = if recommends { "--install-recommends" } else { "--no-install-recommends" };
-        let mut arguments = vec!["--print-uris", recommends, "install", "--", self.essential];
-        arguments.extend(packages);
-        let output = self.run("apt-get", &arguments)?;
+    /// Resolves by `apt-get` with these arguments; sorted by name.
+    fn solve(&self, arguments: &[&str]) -> Result<Vec<Package>> {
+        let output = self.run("apt-get", arguments)?;
         if output.success {
             return output::print_uris(&output.stdout);
         }

@@ -201,7 +201,7 @@ Acquire::Check-Valid-Until "true";
 Acquire::Check-Date "true";
 Acquire::ForceHash "SHA256";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "2";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
 "#

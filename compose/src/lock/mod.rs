@@ -27,7 +27,7 @@ pub struct Lock {
     /// Debian's name of the architecture.
     pub architecture: String,
     /// Seconds since 1970: no file of the tree is newer. The newest date of the Release files used, or of an earlier lock with
-    /// the same base and build sets.
+    /// the same base set.
     pub source_epoch: u64,
     /// The Release files used, in the order of the sources.
     pub sources: Vec<LockSource>,
@@ -166,6 +166,30 @@ impl Lock {
         self.sets.base.iter().chain(&self.sets.extra)
     }
 
+    /// Checks a lock that a user handed in: all packages must come from these archives. Nothing else vouches for such a lock,
+    /// because the signed indices it was made from are not looked at again; the digests then only let through what the archives
+    /// serve.
+    ///
+    /// # Errors
+    /// [`Error::LockInvalid`] with the first package from elsewhere.
+    pub fn check_origins(&self, archives: &[String]) -> Result<()> {
+        let within = |url: &str| {
+            let inside = |archive: &String| {
+                url.strip_prefix(archive.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+            };
+            archives.iter().any(inside)
+        };
+        match self.tree_packages().chain(&self.sets.build).find(|package| !within(&package.url)) {
+            None => Ok(()),
+            Some(package) => Err(Error::LockInvalid(format!(
+                "package {} comes from {}, which is below none of the archives in use ({})",
+                package.name,
+                package.url,
+                archives.join(", ")
+            ))),
+        }
+    }
+
     /// Whether both locks build the same thing: all but dates and digests of Release files is equal.
     #[must_use]
     pub fn builds_the_same(&self, other: &Lock) -> bool {
@@ -210,6 +234,13 @@ fn check_package(package: &Package) -> Result<(), String> {
     let scheme = ["http://", "https://", "file:/"].iter().any(|scheme| package.url.starts_with(scheme));
     if !scheme || !package.url.chars().all(|char| char.is_ascii_graphic()) {
         return Err(format!("{:?} is no http, https or file address", package.url));
+    }
+    if package
+        .url
+        .split(['/', '%'])
+        .any(|part| part == ".." || part.get(..2).is_some_and(|hex| hex.eq_ignore_ascii_case("2e")))
+    {
+        return Err(format!("{:?} has an address with \"..\"", package.url));
     }
     check_digest(&package.sha256)
 }
@@ -280,6 +311,21 @@ pub(crate) mod tests {
         assert!(Lock::parse("{}").unwrap_err().to_string().contains("no version"));
         let text = lock().to_text().replacen("\"sources\"", "\"colour\": 1, \"sources\"", 1);
         assert!(Lock::parse(&text).unwrap_err().to_string().contains("colour"));
+    }
+
+    #[test]
+    fn packages_from_elsewhere_are_found() {
+        let mut lock = lock();
+        let archives = ["http://deb.debian.org/debian/".to_owned()];
+        lock.check_origins(&archives).unwrap();
+        assert!(lock.check_origins(&["http://deb.debian.org/deb".to_owned()]).is_err());
+        lock.sets.build[0].url = "http://example.org/debian/x.deb".to_owned();
+        let message = lock.check_origins(&archives).unwrap_err().to_string();
+        assert!(message.contains("package mtools comes from http://example.org"), "{message}");
+        for url in ["http://deb.debian.org/debian/../x.deb", "http://deb.debian.org/debian/%2e%2E/x.deb"] {
+            lock.sets.build[0].url = url.to_owned();
+            assert!(Lock::parse(&lock.to_text()).is_err(), "{url}");
+        }
     }
 
     proptest! {

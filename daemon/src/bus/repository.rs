@@ -24,6 +24,7 @@ pub(crate) struct Repository {
 impl Repository {
     #[zbus(out_args("refs"))]
     async fn list_refs(&self) -> Result<Vec<RefInfo>> {
+        let _in_flight = self.front.enter().await?;
         let refs = self.read(Ostree::refs).await?.unwrap_or_default();
         let info = |entry: forge_sysroot::RefEntry| RefInfo {
             reference: entry.name,
@@ -37,6 +38,7 @@ impl Repository {
 
     #[zbus(out_args("commits"))]
     async fn log(&self, reference: &str, max: u32) -> Result<Vec<CommitInfo>> {
+        let _in_flight = self.front.enter().await?;
         let name = ref_name(reference)?;
         let max = if max == 0 { MAX_LOG } else { MAX_LOG.min(max as usize) };
         let wanted = name.clone();
@@ -70,12 +72,12 @@ impl Repository {
         self.front.config.repository()
     }
 
-    /// Reads on a thread; `None` while there is no repository.
+    /// Reads on a thread; `None` while there is no repository. Never waits for the jobs to be loaded: zbus asks for the
+    /// properties while the object is being added, which is before.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Ostree) -> forge_sysroot::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
-        let _in_flight = self.front.enter().await?;
         let path = self.location();
         let outcome = tokio::task::spawn_blocking(move || {
             if is_there(&path) { Ostree::open(&path).and_then(|r| work(&r)).map(Some) } else { Ok(None) }

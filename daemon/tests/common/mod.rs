@@ -14,15 +14,15 @@ use zbus::Connection;
 use zbus::zvariant::{Fd, OwnedObjectPath};
 
 /// No condition takes longer on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A state directory with everything around it.
-pub struct Site {
-    pub directory: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Site {
-    pub fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let worker = directory.path().join("forge-worker");
         std::fs::write(&worker, include_str!("stand-in-worker.sh")).unwrap();
@@ -32,26 +32,26 @@ impl Site {
         Self { directory }
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
-    pub fn job_file(&self, id: u64, name: &str) -> PathBuf {
+    pub(crate) fn job_file(&self, id: u64, name: &str) -> PathBuf {
         self.state().join("jobs").join(id.to_string()).join(name)
     }
 
     /// Lets a job that holds go on.
-    pub fn release(&self, id: u64) {
+    pub(crate) fn release(&self, id: u64) {
         std::fs::write(self.job_file(id, "release"), "").unwrap();
     }
 
     /// Ids in the order in which workers took them.
-    pub fn started(&self) -> Vec<u64> {
+    pub(crate) fn started(&self) -> Vec<u64> {
         let text = std::fs::read_to_string(self.state().join("started")).unwrap_or_default();
         text.lines().map(|l| l.parse().unwrap()).collect()
     }
 
-    pub fn arguments(&self) -> Vec<std::ffi::OsString> {
+    pub(crate) fn arguments(&self) -> Vec<std::ffi::OsString> {
         let at = |name: &str| self.directory.path().join(name).into_os_string();
         vec![
             "--config".into(),
@@ -68,7 +68,7 @@ impl Site {
     }
 
     /// An embedded forged and a connection to it.
-    pub async fn embedded(&self) -> Forged {
+    pub(crate) async fn embedded(&self) -> Forged {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_forged"))
             .arg("--embedded")
@@ -94,37 +94,37 @@ impl Drop for Site {
 }
 
 /// A running forged; killed with the test.
-pub struct Forged {
-    pub child: Child,
+pub(crate) struct Forged {
+    pub(crate) child: Child,
     connection: Option<Connection>,
 }
 
 impl Forged {
-    pub fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         self.connection.as_ref().unwrap()
     }
 
-    pub async fn manager(&self) -> ManagerProxy<'_> {
+    pub(crate) async fn manager(&self) -> ManagerProxy<'_> {
         ManagerProxy::new(self.connection()).await.unwrap()
     }
 
-    pub async fn job(&self, path: &OwnedObjectPath) -> JobProxy<'_> {
+    pub(crate) async fn job(&self, path: &OwnedObjectPath) -> JobProxy<'_> {
         // Not cached: a test asks for what is, not for what was last told.
         let builder = JobProxy::builder(self.connection()).path(path.clone()).unwrap();
         builder.cache_properties(zbus::proxy::CacheProperties::No).build().await.unwrap()
     }
 
     /// Submits a blueprint; its text tells the stand-in worker what to do.
-    pub async fn submit(&self, text: &str, options: &BuildOptions) -> forge_dbus::Result<OwnedObjectPath> {
+    pub(crate) async fn submit(&self, text: &str, options: &BuildOptions) -> forge_dbus::Result<OwnedObjectPath> {
         let file = blueprint(text);
         Ok(self.manager().await.submit_build(Fd::from(file.as_fd()), options.to_dict()).await?)
     }
 
-    pub async fn submit_plain(&self, text: &str) -> OwnedObjectPath {
+    pub(crate) async fn submit_plain(&self, text: &str) -> OwnedObjectPath {
         self.submit(text, &BuildOptions::default()).await.unwrap()
     }
 
-    pub async fn wait_for(&self, path: &OwnedObjectPath, wanted: &str) {
+    pub(crate) async fn wait_for(&self, path: &OwnedObjectPath, wanted: &str) {
         let job = self.job(path).await;
         let until = Instant::now() + PATIENCE;
         loop {
@@ -143,16 +143,16 @@ impl Forged {
     }
 
     /// SIGKILL, as a crash would be.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn disconnect(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         self.connection = None;
     }
 
-    pub async fn exits(&mut self) {
+    pub(crate) async fn exits(&mut self) {
         let until = Instant::now() + PATIENCE;
         while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "forged does not exit");
@@ -168,20 +168,20 @@ impl Drop for Forged {
     }
 }
 
-pub fn blueprint(text: &str) -> File {
+pub(crate) fn blueprint(text: &str) -> File {
     let mut file = tempfile::tempfile().unwrap();
     write!(file, "name = \"minimal\"\n# {text}\n").unwrap();
     file.rewind().unwrap();
     file
 }
 
-pub fn read(fd: zbus::zvariant::OwnedFd) -> String {
+pub(crate) fn read(fd: zbus::zvariant::OwnedFd) -> String {
     let mut text = String::new();
     File::from(OwnedFd::from(fd)).read_to_string(&mut text).unwrap();
     text
 }
 
-pub async fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
+pub(crate) async fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !test() {
         assert!(Instant::now() < until, "waited in vain until {what}");
@@ -189,6 +189,6 @@ pub async fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
     }
 }
 
-pub async fn wait_for_file(path: &Path) {
+pub(crate) async fn wait_for_file(path: &Path) {
     wait_until(&format!("{} exists", path.display()), || path.exists()).await;
 }

@@ -65,6 +65,12 @@ pub enum BuildError {
         /// How it ended.
         status: std::process::ExitStatus,
     },
+    /// `--monitor` names none we have.
+    #[error("there is no monitor {name}; there are LogMonitor, JSONSeqMonitor and NullMonitor")]
+    UnknownMonitor {
+        /// What was asked for.
+        name: String,
+    },
     /// Somebody asked the run to stop.
     #[error("cancelled")]
     Cancelled,

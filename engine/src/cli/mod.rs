@@ -1,10 +1,12 @@
 //! The `osbuild`-compatible command line.
 //!
 //! What lives here: reading arguments (`args`), and everything up to the point where building starts: reading the
-//! manifest, validation, loading, `--inspect`, and the text of errors. What does not: building, which the caller of
-//! [`main`] supplies.
+//! manifest, validation, loading, `--inspect`, the text of errors; then (`run`) what is done with a build's result. What
+//! does not: building.
 
 mod args;
+mod fd;
+mod run;
 
 pub use args::{Options, Parsed, UsageError, parse};
 
@@ -58,12 +60,9 @@ pub enum Error {
     Output(#[from] io::Error),
 }
 
-/// Runs the command: everything but building, which `run` does. The first argument is the program's name.
-pub fn main(
-    args: impl IntoIterator<Item = OsString>,
-    run: impl FnOnce(&Options, Manifest, Index) -> ExitCode,
-) -> ExitCode {
-    match command(args, run) {
+/// Runs the command. The first argument is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match command(args) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}: {error}", args::PROGRAM);
@@ -72,10 +71,7 @@ pub fn main(
     }
 }
 
-fn command(
-    args: impl IntoIterator<Item = OsString>,
-    run: impl FnOnce(&Options, Manifest, Index) -> ExitCode,
-) -> Result<ExitCode, Error> {
+fn command(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> {
     let options = match parse(args.into_iter().skip(1)) {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Help) => return print(&args::help()),
@@ -87,7 +83,7 @@ fn command(
     };
     match prepare(&options)? {
         Prepared::Done(code) => Ok(code),
-        Prepared::Build(manifest, index) => Ok(run(&options, *manifest, index)),
+        Prepared::Build(manifest, index) => Ok(run::run(&options, &manifest, &index)),
     }
 }
 

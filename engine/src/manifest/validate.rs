@@ -28,7 +28,8 @@ pub fn validate(manifest: &Value, version: Version, index: &Index) -> Result<Vec
     }
     let mut seen = HashSet::new();
     let mut issues: Vec<_> = validation.issues.into_iter().filter(|issue| seen.insert(issue.clone())).collect();
-    issues.sort_by_cached_key(|issue| (issue.path_text(), issue.message.clone()));
+    // Stable: within one place the schema's own order stays, upstream's is random.
+    issues.sort_by_cached_key(Issue::path_text);
     Ok(issues)
 }
 

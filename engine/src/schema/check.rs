@@ -414,7 +414,7 @@ mod tests {
             (r#"{"type": ["integer", "null"]}"#, "1.0", ".: 1.0 is not of type 'integer', 'null'"),
             (r#"{"type": "number"}"#, "true", ".: True is not of type 'number'"),
             (r#"{"enum": [1, "a"]}"#, "true", ".: True is not one of [1, 'a']"),
-            (r#"{"items": {"pattern": "^a$"}}"#, r#"["a", "b"]"#, ".[1]: 'b' does not match '^a$'"),
+            (r#"{"items": {"pattern": "^a$"}}"#, r#"["a", "b"]"#, "[1]: 'b' does not match '^a$'"),
             (r#"{"minItems": 1}"#, "[]", ".: [] is too short"),
             (r#"{"maxLength": 1}"#, r#""éé""#, ".: 'éé' is too long"),
             (r#"{"uniqueItems": true}"#, "[1, 1.0]", ".: [1, 1.0] has non-unique elements"),

@@ -116,7 +116,8 @@ fn install(dpkg: &Dpkg, files: &[InputFile], set: &[Candidate], wave: &Wave) -> 
     println!("installing {} packages", wave.packages.len());
     let force = wave.force_depends.then(|| "--force-depends".to_owned());
     let mut unpack: Vec<String> = force.iter().cloned().collect();
-    unpack.push("--unpack".to_owned());
+    // Triggers wait for the end of the configuration, or each wave would run the same ones twice.
+    unpack.extend(["--no-triggers".to_owned(), "--unpack".to_owned()]);
     for index in &wave.packages {
         let name = files[*index].path.file_name().unwrap_or_default().to_string_lossy();
         unpack.push(Dpkg::inside(&name));

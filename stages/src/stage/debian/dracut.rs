@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::initramfs;
 use crate::chroot::Chroot;
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::Arguments;
@@ -43,16 +44,38 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
     if let Some(epoch) = args.meta.source_epoch {
         chroot = chroot.env("SOURCE_DATE_EPOCH", epoch.to_string());
     }
-    chroot.run(&arguments(&options, &version, &image))?;
+    let zstd = kernel_reads_zstd(&args.tree, &version)?;
+    chroot.run(&arguments(&options, &version, &image, zstd))?;
     let image = directory.join("initramfs.img");
+    if zstd {
+        recompress(&image)?;
+    }
     // dracut makes it 0600 in case it holds keys; ours does not, and every user may read the commit anyway.
     fs::set_permissions(&image, fs::Permissions::from_mode(0o644)).doing("set the mode of", &image)?;
     empty_boot(&args.tree)
 }
 
-fn arguments(options: &Options, version: &str, image: &str) -> Vec<String> {
+/// Whether the kernel's configuration, which its package puts into /boot, says that it unpacks zstd.
+fn kernel_reads_zstd(tree: &Path, version: &str) -> Result<bool> {
+    let config = tree::read_text(tree, Path::new("boot").join(format!("config-{version}")))?;
+    Ok(config.is_some_and(|text| text.lines().any(|line| line == "CONFIG_RD_ZSTD=y")))
+}
+
+/// dracut uses gzip at its slowest unless the tree has zstd; compressing the image ourselves halves the time of the
+/// whole stage.
+fn recompress(image: &Path) -> Result<()> {
+    let plain = fs::read(image).doing("read", image)?;
+    let packed = initramfs::compress(&plain)
+        .map_err(|what| StageError::new(format!("the initramfs that dracut made is not understood: {what}")))?;
+    fs::write(image, packed).doing("write", image)
+}
+
+fn arguments(options: &Options, version: &str, image: &str, uncompressed: bool) -> Vec<String> {
     let mut argv: Vec<String> =
         ["dracut", "--quiet", "--force", "--no-hostonly", "--reproducible"].map(str::to_owned).to_vec();
+    if uncompressed {
+        argv.push("--no-compress".to_owned());
+    }
     for (option, words) in
         [("--add", &options.add_modules), ("--omit", &options.omit_modules), ("--add-drivers", &options.add_drivers)]
     {
@@ -178,7 +201,10 @@ mod tests {
     #[test]
     fn the_command_line() {
         let options = Options { add_drivers: vec!["virtio_blk".into(), "ext4".into()], ..Options::default() };
-        let line = arguments(&options, "6", "/i").join("|");
+        let line = arguments(&options, "6", "/i", false).join("|");
         assert!(line.ends_with("--reproducible|--add-drivers|virtio_blk ext4|--kver|6|/i"), "{line}");
+        assert!(
+            !line.contains("compress") && arguments(&options, "6", "/i", true).contains(&"--no-compress".to_owned())
+        );
     }
 }

@@ -91,7 +91,8 @@ pub(crate) fn mkfs_fat(args: &Arguments) -> Result<()> {
     if options.volume_id.len() != 8 || !options.volume_id.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(StageError::new(format!("volume-id {:?} must be eight hexadecimal digits", options.volume_id)));
     }
-    let mut tool = Tool::new(&["mkfs.fat", "--invariant", "-F", "32", "-i", &options.volume_id])
+    let (bits, cluster) = fat_geometry(options.size);
+    let mut tool = Tool::new(&["mkfs.fat", "--invariant", "-F", bits, "-s", cluster, "-i", &options.volume_id])
         .args(&["--offset", &(options.start / SECTOR).to_string()]);
     if let Some(label) = &options.label {
         tool = tool.args(&["-n", label]);
@@ -116,6 +117,19 @@ pub(crate) fn mkfs_fat(args: &Arguments) -> Result<()> {
         mtool(&["mcopy", "-i", &image, &word(&from), &format!("::{to}")]).run()?;
     }
     Ok(())
+}
+
+/// Bits of the FAT and sectors of a cluster for a file system of this many bytes. mkfs.fat would choose the cluster by
+/// the size of the whole image; a FAT32 with fewer than 65525 clusters is taken for a FAT16 by firmware, which then
+/// finds nothing.
+fn fat_geometry(size: u64) -> (&'static str, &'static str) {
+    match size >> 20 {
+        0..=15 => ("16", "1"),
+        16..=35 => ("16", "4"),
+        36..=259 => ("32", "1"),
+        260..=519 => ("32", "4"),
+        _ => ("32", "8"),
+    }
 }
 
 /// What is made in a FAT file system, in order.
@@ -172,6 +186,20 @@ mod tests {
         assert_eq!(copies.files[1].1, "/EFI/debian/grub.cfg");
         let up = vec![Copied { from: "a".into(), to: "../a".into() }];
         assert!(plan_copies(&up).is_err());
+    }
+
+    #[test]
+    fn the_number_of_clusters_fits_the_kind_of_fat() {
+        for mib in 4..3000_u64 {
+            let (bits, cluster) = fat_geometry(mib << 20);
+            let cluster: u64 = cluster.parse().expect("number");
+            // 1 % and the reserved sectors are a generous estimate of what is not data.
+            let clusters = (((mib << 20) / SECTOR) * 99 / 100 - 64) / cluster;
+            match bits {
+                "16" => assert!((4085..65525).contains(&clusters), "{mib} MiB: {clusters}"),
+                _ => assert!(clusters >= 65525, "{mib} MiB: {clusters}"),
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! The checks are pure functions over a walked tree (`rules` over `model`), so each has a test that breaks it. This
 //! file walks, prints, and decides whether the stage fails.
 
-mod initramfs;
 mod model;
 mod rules;
 

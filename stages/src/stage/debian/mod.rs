@@ -1,8 +1,8 @@
 //! Stages for Debian, which upstream does not have.
 //!
 //! What lives here: one module a stage (or a pair of stages that belong together), and what several of them share:
-//! `deb` (package files), `status` (the dpkg database), `tmpfiles` (lines of tmpfiles.d) and `tool` (programs of the
-//! build root).
+//! `deb` (package files), `initramfs` (what is inside one), `status` (the dpkg database), `tmpfiles` (lines of
+//! tmpfiles.d) and `tool` (programs of the build root).
 
 mod apt_sources;
 mod commit;
@@ -13,6 +13,7 @@ mod dracut;
 mod filesystem;
 mod gpt;
 mod grub;
+mod initramfs;
 mod lint;
 mod locale;
 mod shape;

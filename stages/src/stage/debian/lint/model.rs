@@ -5,9 +5,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::initramfs;
 use crate::error::{IoContext, Result};
-use crate::stage::debian::status;
+use crate::stage::debian::{initramfs, status};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]

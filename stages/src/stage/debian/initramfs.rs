@@ -1,4 +1,4 @@
-//! The names in an initramfs.
+//! Inside an initramfs: the names in it, and its compression.
 //!
 //! Format: Documentation/driver-api/early-userspace/buffer-format of the kernel: "newc" cpio archives one after the
 //! other, padded with zeros, the last ones compressed.
@@ -21,6 +21,29 @@ pub(crate) fn names(image: impl Read) -> Result<BTreeSet<String>, String> {
     let mut names = BTreeSet::new();
     archives(BufReader::new(image), &mut names, true)?;
     Ok(names)
+}
+
+/// Name of the file by which dracut marks the archive that the kernel reads before it can unpack anything: microcode
+/// and ACPI tables.
+const EARLY_MARK: &str = "early_cpio";
+
+/// Level of zstd: smaller than gzip's best at a fifth of its time, and unpacked faster.
+const LEVEL: i32 = 6;
+
+/// Compresses an image of plain archives with zstd, all but the early one.
+///
+/// # Errors
+/// Text that says in what way this is not such an image.
+pub(crate) fn compress(image: &[u8]) -> Result<Vec<u8>, String> {
+    let mut rest = image;
+    let mut names = BTreeSet::new();
+    archive(&mut rest, &mut names)?;
+    skip_zeros(&mut rest)?;
+    let early = if names.contains(EARLY_MARK) { image.len() - rest.len() } else { 0 };
+    let (early, main) = image.split_at(early);
+    let mut out = early.to_vec();
+    out.extend(zstd::encode_all(main, LEVEL).map_err(|e| e.to_string())?);
+    Ok(out)
 }
 
 fn archives<R: BufRead>(mut from: R, names: &mut BTreeSet<String>, may_be_compressed: bool) -> Result<(), String> {
@@ -145,6 +168,20 @@ mod tests {
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["early", "init", "usr/bin/sh"]);
         let packed = zstd::encode_all(cpio(&[("z", 1)]).as_slice(), 1).expect("compress");
         assert!(names(packed.as_slice()).expect("names").contains("z"));
+    }
+
+    #[test]
+    fn the_early_archive_stays_as_it_is() {
+        let mut early = cpio(&[("early_cpio", 1), ("kernel/x86/microcode/x.bin", 9)]);
+        early.resize(early.len().next_multiple_of(512), 0);
+        let main = cpio(&[("init", 5000)]);
+        let image = [early.clone(), main.clone()].concat();
+        let packed = compress(&image).expect("compress");
+        assert!(packed.starts_with(&early) && packed.len() < image.len());
+        assert_eq!(packed[early.len()..early.len() + 4], [0x28, 0xb5, 0x2f, 0xfd]);
+        assert_eq!(names(packed.as_slice()), names(image.as_slice()));
+        assert!(compress(&main).expect("compress").starts_with(&[0x28, 0xb5]));
+        assert!(compress(b"\x1f\x8bjunk").is_err());
     }
 
     #[test]

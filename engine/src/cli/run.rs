@@ -1,0 +1,128 @@
+//! From parsed options to a finished build: store, monitor, exports, results, exit status.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use super::{Options, args, fd};
+use crate::build::{self, BuildError, Outcome, Request};
+use crate::manifest::{Id, Manifest};
+use crate::modules::Index;
+use crate::monitor::{Cancel, JsonSeqMonitor, LogMonitor, Monitor, NullMonitor};
+use crate::store::Store;
+
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Builds what the options ask for and prints its result.
+pub(super) fn run(options: &Options, manifest: &Manifest, index: &Index) -> ExitCode {
+    match try_run(options, manifest, index) {
+        Ok(code) => code,
+        Err(error) if error.is_cancelled() => {
+            println!("Aborted");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", args::PROGRAM);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<ExitCode, BuildError> {
+    let output = |source| BuildError::Io { what: "write", path: "standard output".into(), source };
+    // Before any thread, so that mounts and signals are ours alone.
+    crate::isolate_mounts().map_err(|source| BuildError::Io {
+        what: "make a mount namespace for",
+        path: args::PROGRAM.into(),
+        source,
+    })?;
+    let cancel = Cancel::default();
+    cancel_on_signals(cancel.clone()).map_err(output)?;
+    let store = Store::open(&options.cache, options.cache_max_size)?;
+    let mut monitor = monitor(options)?;
+    let targets: BTreeSet<Id> =
+        options.exports.iter().filter_map(|e| manifest.resolve_export(e)?.id.clone()).collect();
+    let request = Request {
+        name: options.manifest_name(),
+        targets: targets.into_iter().collect(),
+        checkpoints: manifest.checkpoints(&options.checkpoints),
+        breakpoints: options.debug_break.iter().cloned().collect(),
+        stage_timeout: options.stage_timeout,
+        tree: None,
+        cancel,
+    };
+    let outcome = build::run(manifest, index, &store, &request, monitor.as_mut())?;
+    if outcome.result.success() {
+        export(options, manifest, &outcome)?;
+    }
+    if options.json {
+        println!("{}", outcome.result.to_json().to_line());
+    } else if !options.quiet {
+        io::stdout().write_all(summary(manifest, &store, &request, &outcome).as_bytes()).map_err(output)?;
+    }
+    Ok(if outcome.result.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn monitor(options: &Options) -> Result<Box<dyn Monitor>, BuildError> {
+    let default = if options.json || options.quiet { "NullMonitor" } else { "LogMonitor" };
+    let out = || {
+        let path = format!("descriptor {}", options.monitor_fd);
+        fd::inherited(options.monitor_fd).map_err(|source| BuildError::Io { what: "write to", path: path.into(), source })
+    };
+    Ok(match options.monitor.as_deref().unwrap_or(default) {
+        "NullMonitor" => Box::new(NullMonitor),
+        "LogMonitor" => {
+            let out = out()?;
+            let colours = out.is_terminal();
+            Box::new(LogMonitor::new(out, colours))
+        }
+        "JSONSeqMonitor" => Box::new(JsonSeqMonitor::new(out()?)),
+        other => return Err(BuildError::UnknownMonitor { name: other.to_owned() }),
+    })
+}
+
+fn export(options: &Options, manifest: &Manifest, outcome: &Outcome) -> Result<(), BuildError> {
+    let Some(directory) = &options.output_directory else { return Ok(()) };
+    for name in &options.exports {
+        let id = manifest.resolve_export(name).and_then(|pipeline| pipeline.id.as_ref());
+        let object = id.and_then(|id| outcome.object(id));
+        let object = object.ok_or_else(|| BuildError::MissingTree { id: name.clone() })?;
+        object.export(&directory.join(name))?;
+    }
+    Ok(())
+}
+
+fn summary(manifest: &Manifest, store: &Store, request: &Request, outcome: &Outcome) -> String {
+    if !outcome.result.success() {
+        return "\nFailed\n".to_owned();
+    }
+    let mut text = "\nPipelines\n".to_owned();
+    for pipeline in &manifest.pipelines {
+        let name = format!("{}:", pipeline.name);
+        let id = pipeline.id.as_ref().map_or("None", Id::as_str);
+        text += &format!("  {name:<10}\t{id}\n");
+    }
+    if !request.checkpoints.is_empty() {
+        text += "\nCheckpoints\n";
+        for id in &request.checkpoints {
+            let state = if store.contains(id.as_str()) { "cached" } else { "not cached" };
+            text += &format!("  {id}: {state}\n");
+        }
+    }
+    text
+}
+
+/// Ctrl-C and the service manager's stop end the run in order, with everything unmounted and removed.
+fn cancel_on_signals(cancel: Cancel) -> io::Result<()> {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if signals.wait().is_ok() {
+            cancel.cancel();
+        }
+    })?;
+    Ok(())
+}
