@@ -125,11 +125,12 @@ impl Session {
         }
     }
 
-    /// Says good-bye and waits for a private forged to put its things away.
-    pub(crate) async fn close(self) {
+    /// Says good-bye and waits for a private forged to put its things away, unless it has `work_left`: then it goes on by
+    /// itself and ends with its last job.
+    pub(crate) async fn close(self, work_left: bool) {
         // Whatever goes wrong now changes nothing for the user.
         let _ = self.connection.close().await;
-        if let Some(private) = self.private {
+        if let Some(private) = self.private.filter(|_| !work_left) {
             private.wait().await;
         }
     }

@@ -47,6 +47,8 @@ pub(crate) enum OnInterrupt {
 pub(crate) trait Sink {
     /// The next bytes of the file.
     fn bytes(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Time has passed, with or without bytes.
+    fn idle(&mut self) {}
     /// The state, whenever it was asked for.
     fn state(&mut self, _state: &str) {}
     /// A word to the user that is not part of the file.
@@ -104,6 +106,7 @@ pub(crate) async fn follow(
         let last = source.ask_if_due(handle, sink).await?;
         source.open_if_needed(handle, which).await?;
         source.drain(sink)?;
+        sink.idle();
         if let Some(snapshot) = last.filter(Snapshot::is_final) {
             // What the worker wrote between our reading and its end is there now.
             source.open_if_needed(handle, which).await?;

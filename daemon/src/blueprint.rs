@@ -7,11 +7,11 @@ use forge_dbus::BlueprintProblem;
 pub(crate) fn problems(text: &str) -> Vec<BlueprintProblem> {
     match Blueprint::parse(text, "blueprint") {
         Ok(blueprint) => {
-            let warn = |warning: forge_compose::Warning| problem("warning", &warning.key, 0, 0, warning.message);
+            let warn = |warning: forge_compose::Warning| problem("warning", &warning.key, 0, 0, &warning.message);
             blueprint.lint().into_iter().map(warn).collect()
         }
         Err(Error::Blueprint(faults)) => faults.iter().map(fault).collect(),
-        Err(other) => vec![problem("error", "", 0, 0, other.to_string())],
+        Err(other) => vec![problem("error", "", 0, 0, &other.to_string())],
     }
 }
 
@@ -23,10 +23,10 @@ fn fault(found: &Problem) -> BlueprintProblem {
     if !found.allowed.is_empty() {
         message.push_str(&format!(" (allowed here: {})", found.allowed.join(", ")));
     }
-    problem("error", &found.key, found.at.line, found.at.column, message)
+    problem("error", &found.key, found.at.line, found.at.column, &message)
 }
 
-fn problem(severity: &str, key: &str, line: usize, column: usize, message: String) -> BlueprintProblem {
+fn problem(severity: &str, key: &str, line: usize, column: usize, message: &str) -> BlueprintProblem {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (line, column) = (number(line), number(column));
     BlueprintProblem {

@@ -33,6 +33,8 @@ pub struct Request {
     pub breakpoints: Vec<String>,
     /// How long one stage may take.
     pub stage_timeout: Option<Duration>,
+    /// Variables for host services besides our own environment, such as a proxy for downloads.
+    pub environment: Vec<(String, String)>,
     /// A tree that pipelines start from instead of an empty one; it is moved away. No identifier knows of it, so
     /// nothing made from it may be a checkpoint.
     pub tree: Option<PathBuf>,
@@ -73,6 +75,7 @@ pub fn run(
         python: python_package(index.libdir()),
         cancel: &request.cancel,
         timeout: request.stage_timeout,
+        environment: &request.environment,
     };
     let targets: Vec<_> = request.targets.iter().filter_map(|id| manifest.pipeline_by_id(id.as_str())).collect();
     let wanted = manifest.to_build(&targets, |id| store.contains(id.as_str()));
@@ -141,7 +144,7 @@ impl Run<'_> {
             .with("checksums", Value::Array(Vec::new()));
         let module = self.shared.index.module_path(ModuleClass::Source, &source.module);
         let id = format!("source/{}", source.module);
-        let mut service = Service::start(&module, &id, &stage::python_path(&self.shared))?;
+        let mut service = Service::start(&module, &id, &stage::python_path(&self.shared), &self.request.environment)?;
         let reply = service.call("download", Value::Object(args), &self.request.cancel, &mut |notice| match notice {
             Notice::Line(text) => monitor.event(Event::Output { origin: Some("org.osbuild"), text }),
             Notice::Signal(signal) => progress(signal, monitor),

@@ -36,6 +36,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) index: &'a Index,
     pub(crate) python: Option<PathBuf>,
     pub(crate) cancel: &'a Cancel,
+    /// Variables for host services.
+    pub(crate) environment: &'a [(String, String)],
     /// How long one stage may take.
     pub(crate) timeout: Option<Duration>,
 }
@@ -236,7 +238,7 @@ impl Services<'_> {
         monitor: &mut dyn Monitor,
     ) -> Result<Value, BuildError> {
         let path = self.shared.index.module_path(class, module);
-        let mut service = Service::start(&path, id, &python_path(self.shared))?;
+        let mut service = Service::start(&path, id, &python_path(self.shared), self.shared.environment)?;
         let reply = service.call(method, Value::Object(args), self.shared.cancel, &mut |notice| {
             if let Notice::Line(text) = notice {
                 monitor.event(Event::Output { origin: Some("org.osbuild"), text });

@@ -84,7 +84,8 @@ impl Built {
     /// # Panics
     /// It did not; the message has everything that is known.
     pub fn assert_succeeded(&self) {
-        assert!(self.job["state"] == "succeeded" && self.ended.code == Some(0), "{self:#?}");
+        let succeeded = self.job["state"] == "succeeded" && self.ended.code == Some(0);
+        assert!(succeeded, "exit code {:?}\n{}\n{}", self.ended.code, self.message(), self.ended.stdout);
     }
 
     /// Fails unless the build failed with this error name and exit code, and said all of `words`.
@@ -92,7 +93,7 @@ impl Built {
     /// # Panics
     /// It did otherwise.
     pub fn assert_failed(&self, name: &str, code: i32, words: &[&str]) {
-        assert_eq!((self.error(), self.ended.code), (name, Some(code)), "{self:#?}");
+        assert_eq!((self.error(), self.ended.code), (name, Some(code)), "{}\n{}", self.message(), self.ended.stdout);
         for word in words {
             assert!(self.message().contains(word), "nothing of {word:?} in:\n{}", self.message());
         }

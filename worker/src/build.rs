@@ -94,6 +94,7 @@ fn lock(
     let previous = last_lock(job.config, blueprint);
     let mut request = ResolveRequest::new(blueprint, distribution, types, &job.config.cache_dir);
     request.previous = previous.as_ref();
+    request.proxy = job.config.proxy.as_deref();
     request.mirrors = mirrors(job.config, distribution);
     let (events, cancel) = (&mut job.events, job.cancel.clone());
     let lock = forge_compose::resolve(
@@ -160,7 +161,9 @@ fn load(job: &JobContext<'_>, plan: &Plan, index: &Index) -> Result<(Manifest, R
         .filter_map(|c| pipeline(&c.pipeline)?.stages.get(c.stage).map(|stage| stage.id.clone()))
         .collect();
     let name = format!("job {}", job.request.id);
-    let request = Request { name, targets, checkpoints, cancel: job.cancel.clone(), ..Request::default() };
+    let proxy = job.config.proxy.iter().map(|proxy| ("OSBUILD_SOURCES_CURL_PROXY".to_owned(), proxy.clone()));
+    let (environment, cancel) = (proxy.collect(), job.cancel.clone());
+    let request = Request { name, targets, checkpoints, environment, cancel, ..Request::default() };
     Ok((manifest, request))
 }
 

@@ -33,7 +33,8 @@ pub(crate) async fn run(cli: &Cli, output: Output) -> Result<()> {
     }
     let session = Session::open(&cli.connection).await?;
     let done = dispatch(&cli.command, &session, output).await;
-    session.close().await;
+    let detached = matches!(&cli.command, Command::Build(args) if args.detach);
+    session.close(detached && done.is_ok()).await;
     done
 }
 

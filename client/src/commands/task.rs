@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::paint::Tone;
 use crate::progress::bars::Bars;
 use crate::progress::lines::Lines;
-use crate::progress::model::{Change, Model};
+use crate::progress::model::Model;
 use crate::progress::plain::Plain;
 use crate::snapshot::Snapshot;
 use crate::table::{Align, Cell, Table};
@@ -235,14 +235,7 @@ impl View {
         if let Some(rest) = self.lines.rest() {
             self.line(&rest)?;
         }
-        if let Shown::Bars(bars) = &mut self.shown {
-            if let Some(phase) = self.model.phase() {
-                let change = Change::Phase {
-                    name: String::new(),
-                    ended: Some((phase.name.clone(), self.model.now() - phase.began)),
-                };
-                bars.show(&change, &self.model);
-            }
+        if let Shown::Bars(bars) = &self.shown {
             bars.clear();
         }
         let (built, cached) = self.model.stage_counts();
@@ -263,6 +256,14 @@ impl Sink for View {
             self.line(&line)?;
         }
         Ok(())
+    }
+
+    fn idle(&mut self) {
+        if let Shown::Bars(bars) = &self.shown {
+            if self.model.phase().is_some() {
+                bars.draw(&self.model);
+            }
+        }
     }
 
     fn state(&mut self, state: &str) {

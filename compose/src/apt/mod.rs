@@ -43,6 +43,8 @@ pub struct ResolveRequest<'r> {
     pub cache: PathBuf,
     /// Archives to use in place of those the sources name. The image's own sources stay as they are.
     pub mirrors: Vec<Mirror>,
+    /// HTTP proxy for the archives; without one apt takes `http_proxy` from the environment.
+    pub proxy: Option<&'r str>,
     /// Whether to ask the archive for news first. If not, the lists of the last run are used as they are.
     pub refresh: bool,
     /// The last lock of this blueprint. Password hashes are taken over from it, and its epoch as long as the base set is the
@@ -74,6 +76,7 @@ impl<'r> ResolveRequest<'r> {
             types,
             cache: cache.to_owned(),
             mirrors: Vec::new(),
+            proxy: None,
             refresh: true,
             previous: None,
         }
@@ -119,7 +122,7 @@ pub fn resolve(
     let requested = requested(blueprint, request.types, architecture)?;
     let tree = manifest::common_tree(request.types)?.tree()?;
     let sources = sources(blueprint, request.distribution, &request.mirrors);
-    let root = Root::prepare(&request.cache, architecture, &sources, cancelled)?;
+    let root = Root::prepare(&request.cache, architecture, &sources, request.proxy, cancelled)?;
     let mut steps = Steps { done: 0, total: 6, progress };
     let apt = Apt { root: &root, cancelled, essential: &request.distribution.essential, sources: &sources };
     if request.refresh {

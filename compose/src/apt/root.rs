@@ -95,6 +95,7 @@ impl Root {
         cache: &Path,
         architecture: &str,
         sources: &[AptSource],
+        proxy: Option<&str>,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Root> {
         let mut seed = format!("1\0{architecture}\0");
@@ -118,7 +119,7 @@ impl Root {
         let lock = lock(&directory.join("lock"), cancelled)?;
         prune(&base, &directory);
         let root = Root { config: directory.join("apt.conf"), directory, _lock: lock };
-        root.write_files(architecture, sources)?;
+        root.write_files(architecture, sources, proxy)?;
         Ok(root)
     }
 
@@ -133,7 +134,7 @@ impl Root {
             .map_err(Error::io(format!("writing {}", path.display())))
     }
 
-    fn write_files(&self, architecture: &str, sources: &[AptSource]) -> Result<()> {
+    fn write_files(&self, architecture: &str, sources: &[AptSource], proxy: Option<&str>) -> Result<()> {
         let mut text = String::new();
         let mut preferences = String::new();
         for source in sources {
@@ -159,7 +160,11 @@ impl Root {
         self.write("etc/preferences", &preferences)?;
         self.write("state/status", "")?;
         let user = if can_be_reached(&self.directory) { "_apt" } else { "root" };
-        self.write("apt.conf", &configuration(&self.directory, architecture, user))
+        let mut text = configuration(&self.directory, architecture, user);
+        if let Some(proxy) = proxy {
+            let _ = writeln!(text, "Acquire::http::Proxy \"{proxy}\";\nAcquire::https::Proxy \"{proxy}\";");
+        }
+        self.write("apt.conf", &text)
     }
 }
 
@@ -310,7 +315,7 @@ mod tests {
             key: SignedBy::Path("/nonexistent/key.gpg".to_owned()),
             pins: None,
         };
-        let error = Root::prepare(cache.path(), "amd64", &[source], &|| false).unwrap_err();
+        let error = Root::prepare(cache.path(), "amd64", &[source], None, &|| false).unwrap_err();
         assert!(error.to_string().contains("source own: keyring /nonexistent/key.gpg"), "{error}");
     }
 }

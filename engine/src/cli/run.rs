@@ -48,6 +48,7 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
         checkpoints: manifest.checkpoints(&options.checkpoints),
         breakpoints: options.debug_break.iter().cloned().collect(),
         stage_timeout: options.stage_timeout,
+        environment: Vec::new(),
         tree: None,
         cancel,
     };

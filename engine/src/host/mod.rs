@@ -94,7 +94,13 @@ pub(crate) struct Service {
 
 impl Service {
     /// Starts `module` as service `id`, with `python` (the directory of the `osbuild` package) as its PYTHONPATH.
-    pub(crate) fn start(module: &Path, id: &str, python: &Path) -> Result<Self, HostError> {
+    /// Its environment is ours and `environment`.
+    pub(crate) fn start(
+        module: &Path,
+        id: &str,
+        python: &Path,
+        environment: &[(String, String)],
+    ) -> Result<Self, HostError> {
         let fail = |source| HostError::Io { service: id.to_owned(), source };
         let (connection, theirs) = Connection::pair().map_err(fail)?;
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
@@ -102,6 +108,7 @@ impl Service {
         let mut command = Command::new(module);
         command
             .args(["--service-id", id, "--service-fd", &SERVICE_FD.to_string()])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("PYTHONPATH", python)
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())

@@ -176,6 +176,6 @@ fn troublesome() -> Vec<Package> {
         Package::new("fixture-failing", "1.0-1").postinst("echo preparing the impossible\necho cannot do it >&2\nexit 3\n"),
         Package::new("fixture-slow", "1.0-1").postinst("echo taking my time\nsleep 600\n"),
         // Small as a file, large in a tree.
-        Package::new("fixture-large", "1.0-1").with("usr/share/fixture-large/zeros", Entry::Zeros(192 << 20)),
+        Package::new("fixture-large", "1.0-1").with("usr/share/fixture-large/zeros", Entry::Zeros(512 << 20)),
     ]
 }
