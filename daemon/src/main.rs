@@ -134,14 +134,18 @@ async fn serve(config: Config, arguments: &Arguments) -> Result<()> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        () = Driver::new(Arc::clone(&front), leave).run() => tracing::debug!("nothing left to do"),
-        _ = terminate.recv() => tracing::info!("asked to end; running jobs go on"),
-        _ = interrupt.recv() => tracing::info!("interrupted; running jobs go on"),
-    }
+    let idle = tokio::select! {
+        () = Driver::new(Arc::clone(&front), leave).run() => true,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    tracing::debug!(idle, "leaving; running jobs go on");
     notify::stopping();
     if !arguments.embedded {
         bus::serve::leave_bus(&front, &connection).await;
+        if idle {
+            bus::serve::call_successor(&front, &connection).await;
+        }
     }
     Ok(())
 }

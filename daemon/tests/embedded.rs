@@ -490,3 +490,20 @@ async fn lints_and_the_repository() {
     })
     .await;
 }
+
+/// Issue 2 allows 32 MiB at the peak.
+#[tokio::test]
+async fn memory_stays_small_with_a_long_queue() {
+    let site = Site::new("");
+    let forged = site.embedded().await;
+    let held = forged.submit_plain("behave-hold").await;
+    forged.wait_for(&held, "running").await;
+    for _ in 0..300 {
+        forged.submit_plain("behave-succeed").await;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", forged.child.id())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("peak {kib} KiB with 301 jobs; {}", status.lines().find(|l| l.starts_with("RssAnon")).unwrap());
+    assert!(kib <= 32 << 10, "{kib} KiB");
+}

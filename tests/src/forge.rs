@@ -1,28 +1,70 @@
-//! Debian Forge in a room: forgectl with its own embedded forged, the fixture archive as the only one it knows, and state
-//! and cache below the room's directory.
+//! Debian Forge in a room: forgectl with its own embedded forged, state and cache below one directory. [`Fixture`] is the
+//! same with the fixture archive as the only one it knows.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::archive::Archive;
 use crate::place;
 use crate::room::Room;
 use crate::server::Server;
 
-/// A room with an archive.
+/// Debian Forge with a state of its own.
 #[derive(Debug)]
 pub struct Forge {
     /// Where everything runs.
     pub room: Room,
+    home: PathBuf,
+}
+
+/// Debian Forge with an archive of its own.
+#[derive(Debug)]
+pub struct Fixture {
+    /// What uses the archive.
+    pub forge: Forge,
     /// What is served.
     pub archive: Archive,
     /// Who serves it.
     pub server: Server,
+}
+
+impl std::ops::Deref for Fixture {
+    type Target = Forge;
+
+    fn deref(&self) -> &Forge {
+        &self.forge
+    }
+}
+
+impl Fixture {
+    /// An archive that behaves, and state and cache in the room's directory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::make(None)
+    }
+
+    /// The same with a cache of so many MiB.
+    #[must_use]
+    pub fn with_small_cache(mebibytes: u32) -> Self {
+        Self::make(Some(mebibytes))
+    }
+
+    fn make(small: Option<u32>) -> Self {
+        let archive = Archive::get();
+        let server = archive.serve();
+        let room = Room::new(small, |etc| archive.write_definitions(etc, &server));
+        let home = room.path("");
+        Self { forge: Forge::new(room, &home), archive, server }
+    }
+}
+
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What became of a command.
@@ -101,24 +143,14 @@ impl Built {
 }
 
 impl Forge {
-    /// A room with an archive that behaves.
+    /// With state, cache and run directory below `home`.
+    ///
+    /// # Panics
+    /// The configuration cannot be written there.
     #[must_use]
-    pub fn new() -> Self {
-        Self::make(None)
-    }
-
-    /// The same with a cache of so many MiB.
-    #[must_use]
-    pub fn with_small_cache(mebibytes: u32) -> Self {
-        Self::make(Some(mebibytes))
-    }
-
-    fn make(small: Option<u32>) -> Self {
-        let archive = Archive::get();
-        let server = archive.serve();
-        let room = Room::new(small, |etc| archive.write_definitions(etc, &server));
-        let forge = Self { room, archive, server };
-        fs::write(forge.room.path("forged.toml"), configuration(&forge.room)).expect("the configuration");
+    pub fn new(room: Room, home: &Path) -> Self {
+        let forge = Self { room, home: home.to_owned() };
+        fs::write(forge.home.join("forged.toml"), configuration(home)).expect("the configuration");
         forge
     }
 
@@ -126,7 +158,7 @@ impl Forge {
     #[must_use]
     pub fn forgectl(&self, arguments: &[&str]) -> Command {
         let mut command = self.room.command(place::program("forgectl"));
-        command.args(["--embedded", "--color", "never", "--config"]).arg(self.room.path("forged.toml")).args(arguments);
+        command.args(["--embedded", "--color", "never", "--config"]).arg(self.home.join("forged.toml")).args(arguments);
         command.env("FORGED", place::program("forged")).stdin(Stdio::null());
         command
     }
@@ -157,7 +189,7 @@ impl Forge {
     /// It cannot be written.
     #[must_use]
     pub fn blueprint(&self, text: &str) -> String {
-        let path = self.room.path("test.toml");
+        let path = self.home.join("test.toml");
         fs::write(&path, text).expect("the blueprint");
         path.to_string_lossy().into_owned()
     }
@@ -205,10 +237,10 @@ impl Forge {
         built(output(child.wait_with_output().expect("the output of forgectl")))
     }
 
-    /// A path in the room's state directory.
+    /// A path in the state directory.
     #[must_use]
     pub fn state(&self, name: &str) -> PathBuf {
-        self.room.path("state").join(name)
+        self.home.join("state").join(name)
     }
 
     /// A job's log.
@@ -219,50 +251,11 @@ impl Forge {
     pub fn log(&self, id: u64) -> String {
         place::read(&self.state(&format!("jobs/{id}/log")))
     }
-
-    /// Runs a job by the worker alone, without forged: a blueprint with the fixture's image type. Returns the result record.
-    ///
-    /// # Panics
-    /// The worker refuses the job or leaves no result.
-    #[must_use]
-    pub fn worker(&self, id: u64, blueprint: &str) -> Value {
-        let mut child = self.start_worker(id, blueprint);
-        child.wait().expect("the worker's end");
-        let path = self.state(&format!("jobs/{id}/result.json"));
-        serde_json::from_str(&place::read(&path)).expect("the result record")
-    }
-
-    /// Starts the worker on a job and does not wait.
-    ///
-    /// # Panics
-    /// It cannot be started.
-    #[must_use]
-    pub fn start_worker(&self, id: u64, blueprint: &str) -> Child {
-        let directory = self.state(&format!("jobs/{id}"));
-        fs::create_dir_all(&directory).expect("the job's directory");
-        let request = json!({
-            "version": 1, "id": id, "kind": "build", "blueprint": blueprint, "blueprint-name": "test.toml",
-            "image-types": ["ostree-commit"], "until": null, "lock": null, "owner": 0, "options": {},
-        });
-        fs::write(directory.join("request.json"), request.to_string()).expect("the request");
-        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        let mut command = self.room.command(place::program("forge-worker"));
-        command.arg("--config").arg(self.room.path("forged.toml"));
-        let child = command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).spawn().expect("forge-worker");
-        (&ours).write_all(format!("job {id}\n").as_bytes()).expect("the worker listens");
-        child
-    }
 }
 
-impl Default for Forge {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// A configuration with everything in the room.
-fn configuration(room: &Room) -> String {
-    let path = |name: &str| room.path(name).display().to_string();
+/// A configuration with everything below one directory.
+fn configuration(home: &Path) -> String {
+    let path = |name: &str| home.join(name).display().to_string();
     format!(
         "state-dir = \"{}\"\ncache-dir = \"{}\"\nrun-dir = \"{}\"\nlib-dir = \"{}\"\nworker = \"{}\"\n",
         path("state"),

@@ -12,8 +12,11 @@
 //! skipped without; with `FORGE_TESTS_NO_SKIP=1` a skipped test fails.
 
 pub mod archive;
+pub mod console;
 pub mod forge;
 pub mod osbuild;
 pub mod place;
 pub mod room;
 pub mod server;
+pub mod shared;
+pub mod vm;

@@ -60,6 +60,15 @@ pub fn cache_dir() -> PathBuf {
     dir
 }
 
+/// Removes what other versions of a test left in the cache: directories with this beginning of their name.
+pub fn forget(beginning: &str) {
+    for entry in std::fs::read_dir(cache_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(beginning) && entry.path().is_dir() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// Whether we are root.
 #[must_use]
 pub fn is_root() -> bool {

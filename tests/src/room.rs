@@ -189,5 +189,5 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Resul
 /// It cannot be made.
 #[must_use]
 pub fn scratch() -> TempDir {
-    tempfile::Builder::new().prefix("forge-test-").tempdir().expect("a temporary directory")
+    tempfile::Builder::new().prefix("ft-").tempdir().expect("a temporary directory")
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forge_tests::archive::SUITE;
-use forge_tests::forge::{Built, Forge};
+use forge_tests::forge::{Built, Fixture};
 use forge_tests::place::ready;
 use forge_tests::room::{children, wait_for};
 use forge_tests::server::Answer;
@@ -22,7 +22,7 @@ fn asking(packages: &[&str]) -> String {
 }
 
 /// Nothing of a package was fetched, and no commit was made.
-fn assert_nothing_used(forge: &Forge, built: &Built) {
+fn assert_nothing_used(forge: &Fixture, built: &Built) {
     assert!(built.job["commit"].is_null(), "{built:#?}");
     let debs: Vec<String> = forge.server.take_requests().into_iter().filter(|path| path.ends_with(".deb")).collect();
     assert!(debs.is_empty(), "fetched from an archive that cannot be trusted: {debs:?}");
@@ -34,7 +34,7 @@ fn a_wrong_blueprint_is_explained_with_file_line_and_key() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let text = "name = \"bad\"\nversion = \"1.0.0\"\ndescribtion = \"typo\"\n\n[customizations]\nhostname = 7\n";
     let path = forge.blueprint(text);
     let ended = forge.run(&["build", &path]);
@@ -62,7 +62,7 @@ fn unknown_packages_come_with_the_nearest_names() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let built = forge.build(&asking(&["fixture-leef", "fixture-apps"]));
     built.assert_failed("DepsolveFailed", 7, &["fixture-leef", SUITE, "fixture-leaf", "fixture-apps", "fixture-app"]);
     assert_nothing_used(&forge, &built);
@@ -79,7 +79,7 @@ fn what_cannot_be_installed_together_is_explained() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let built = forge.build(&asking(&["fixture-broken"]));
     built.assert_failed("DepsolveFailed", 7, &["fixture-broken", "fixture-absent"]);
     let built = forge.build(&asking(&["fixture-leaf", "fixture-rival"]));
@@ -92,7 +92,7 @@ fn an_archive_that_does_not_answer_is_named() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let mut forge = Forge::new();
+    let mut forge = Fixture::new();
     let place = format!("{}/debian", forge.server.url());
     forge.server.answer(&format!("/debian/dists/{SUITE}/"), Answer::NotFound);
     let built = forge.build(&asking(&["fixture-leaf"]));
@@ -125,7 +125,7 @@ fn a_bad_signature_stops_everything() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let place = format!("{}/debian", forge.server.url());
     let blueprint = asking(&["fixture-leaf"]);
 
@@ -155,7 +155,7 @@ fn a_wrong_checksum_is_refused_in_the_index_and_in_a_package() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     forge.archive.tampered_index(&forge.server);
     let built = forge.build(&asking(&["fixture-leaf"]));
     built.assert_failed("ArchiveFailed", 8, &["/debian/dists/"]);
@@ -183,7 +183,7 @@ fn an_expired_release_is_refused() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     forge.archive.switch_release(&forge.server, "expired");
     let built = forge.build(&asking(&["fixture-leaf"]));
     let release = format!("{}/debian/dists/{SUITE}", forge.server.url());
@@ -196,7 +196,7 @@ fn a_failing_maintainer_script_is_quoted() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let built = forge.build(&asking(&["fixture-failing"]));
     let log = forge.state(&format!("jobs/{}/log", built.id())).display().to_string();
     built.assert_failed("StageFailed", 9, &["fixture-failing", "postinst", "cannot do it", &log]);
@@ -216,7 +216,7 @@ fn a_full_disk_is_said_and_the_store_stays_sound() {
         return;
     }
     // The large package alone needs 512 MiB.
-    let forge = Forge::with_small_cache(500);
+    let forge = Fixture::with_small_cache(500);
     let built = forge.build(&asking(&["fixture-large"]));
     built.assert_failed("NoSpace", 10, &["space"]);
     forge.room.assert_clean();
@@ -240,7 +240,7 @@ fn a_disk_that_fills_at_any_point_does_no_harm() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::with_small_cache(1);
+    let forge = Fixture::with_small_cache(1);
     let mut outcomes = Vec::new();
     for mebibytes in [1, 8, 24, 48, 80, 120, 160, 240, 500] {
         forge.room.resize(mebibytes);
@@ -256,7 +256,7 @@ fn a_disk_that_fills_at_any_point_does_no_harm() {
 }
 
 /// The number of a process in the room whose command line has `word`, as soon as there is one.
-fn wait_for_process(forge: &Forge, word: &str) -> u32 {
+fn wait_for_process(forge: &Fixture, word: &str) -> u32 {
     wait_for(&format!("a process {word}"), Duration::from_secs(60), || {
         let processes = forge.room.processes();
         let found = processes.iter().find(|(_, line)| line.contains(word));
@@ -269,7 +269,7 @@ fn ctrl_c_cancels_the_job_and_leaves_nothing() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let child = forge.start(&asking(&["fixture-slow"]));
     wait_for_process(&forge, "sleep 600");
     // nsenter's child is forgectl.
@@ -291,7 +291,7 @@ fn a_job_is_cancelled_while_the_archive_hangs() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     for path in [format!("/debian/dists/{SUITE}/InRelease"), forge.archive.deb_path("dpkg", "1.22-1")] {
         forge.server.behave();
         forge.server.answer(&path, Answer::Hang);
@@ -313,7 +313,7 @@ fn a_killed_worker_is_an_interrupted_job_and_nothing_more() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let child = forge.start(&asking(&["fixture-slow"]));
     wait_for_process(&forge, "sleep 600");
     let worker = wait_for_process(&forge, "forge-worker");

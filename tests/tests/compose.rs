@@ -1,7 +1,7 @@
 //! From a blueprint to a commit with the fixture archive: reproducible, and no work done twice.
 //! Needs root and the programs that make the fixture archive; no network.
 
-use forge_tests::forge::Forge;
+use forge_tests::forge::Fixture;
 use forge_tests::place::{read, ready};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn a_blueprint_becomes_a_commit_that_can_be_looked_at() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let built = forge.build(BLUEPRINT);
     built.assert_succeeded();
     let repo = format!("--repo={}", forge.state("repo").display());
@@ -70,7 +70,7 @@ fn the_same_lock_gives_the_same_commit_from_an_empty_store() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let out = forge.room.path("out").display().to_string();
     let first = forge.build_with(BLUEPRINT, &["--output", &out]);
     first.assert_succeeded();
@@ -101,7 +101,7 @@ fn what_did_not_change_is_not_done_again() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let first = forge.build(BLUEPRINT);
     first.assert_succeeded();
     let _ = forge.server.take_requests();
@@ -140,7 +140,7 @@ fn a_pinned_version_is_taken_and_packages_are_fetched_once() {
     if !ready(&PROGRAMS) {
         return;
     }
-    let forge = Forge::new();
+    let forge = Fixture::new();
     let text = "name = \"pinned\"\nversion = \"1.0.0\"\n[[packages]]\nname = \"fixture-lib\"\nversion = \"1.*\"\n";
     forge.build(text).assert_succeeded();
     let fetched = forge.server.take_requests();

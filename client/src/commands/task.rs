@@ -97,10 +97,13 @@ pub(super) async fn failure_of(handle: &JobHandle<'_>, job: &Snapshot) -> Option
     if failure.name == Some(ErrorName::Cancelled) {
         return Some(failure);
     }
-    let told = details(&job.error_details);
-    let has_output = told.iter().any(|text| text.lines().count() > 2);
+    for hint in &mut failure.hints {
+        *hint = hint.replace("BLUEPRINT", &job.name);
+    }
+    let told = details(&job.error_details, &job.error_message);
     failure.causes.extend(told);
-    if !has_output && job.findings.is_empty() {
+    // The other errors say all there is; for these the log may know more.
+    if matches!(failure.name, Some(ErrorName::Internal | ErrorName::Interrupted | ErrorName::Corrupt)) {
         if let Some(tail) = log_tail(handle).await {
             failure.causes.push(format!("the log ends with\n{tail}"));
         }
@@ -132,24 +135,27 @@ pub(super) fn severity_tone(severity: &str) -> Tone {
     if severity == "error" { Tone::Bad } else { Tone::Warn }
 }
 
-/// Error details as text, one entry a detail.
-fn details(details: &serde_json::Map<String, Json>) -> Vec<String> {
+/// Error details as text, one entry a detail; without what the message says already (lists line by line), and without
+/// the log's path: there is a command for that.
+fn details(details: &serde_json::Map<String, Json>, message: &str) -> Vec<String> {
     details
         .iter()
+        .filter(|(key, _)| key.as_str() != "log")
         .filter_map(|(key, value)| {
             let text = match value {
                 Json::String(text) => text.clone(),
                 Json::Number(number) => number.to_string(),
                 Json::Bool(flag) => flag.to_string(),
                 Json::Array(list) => {
-                    let lines: Vec<&str> = list.iter().filter_map(Json::as_str).collect();
-                    lines.join("\n")
+                    let lines = list.iter().filter_map(Json::as_str).filter(|line| !message.contains(line));
+                    lines.collect::<Vec<_>>().join("\n")
                 }
                 Json::Null | Json::Object(_) => return None,
             };
             let text = text.trim_end();
             match text.lines().count() {
                 0 => None,
+                _ if message.contains(text) => None,
                 1 => Some(format!("{key}: {text}")),
                 _ => Some(format!("{key}:\n{text}")),
             }
@@ -297,7 +303,10 @@ mod tests {
 
     #[test]
     fn details_are_told() {
-        let map = serde_json::json!({"package": "bash", "code": 9, "output": "a\nb\nc\n", "empty": "", "more": {}});
-        assert_eq!(details(map.as_object().unwrap()), ["code: 9", "output:\na\nb\nc", "package: bash"]);
+        let map = serde_json::json!({"package": "bash", "code": 9, "output": "a\nb\nc\n", "empty": "", "more": {}, "log": "/l", "known": "no x"});
+        assert_eq!(
+            details(map.as_object().unwrap(), "there is no x"),
+            ["code: 9", "output:\na\nb\nc", "package: bash"]
+        );
     }
 }

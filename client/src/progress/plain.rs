@@ -50,9 +50,10 @@ pub(crate) fn outcome(change: &Change) -> Option<String> {
         }
         Change::Cached { label } => Some(format!("{} cached", human::printable(label))),
         Change::Note { level, text } => {
-            let text = human::printable(text);
+            let lines: Vec<_> = text.lines().map(human::printable).collect();
+            let text = lines.join("; ");
             Some(match level {
-                Level::Info => text.into_owned(),
+                Level::Info => text,
                 Level::Warning => format!("warning: {text}"),
                 Level::Error => format!("error: {text}"),
             })

@@ -50,6 +50,25 @@ pub(crate) async fn leave_bus(front: &Front, connection: &Connection) {
     }
 }
 
+/// A job that came in while we were leaving must not lie in the queue until somebody calls: the bus is asked for the next
+/// forged. Whoever runs without activation starts one by hand anyway.
+pub(crate) async fn call_successor(front: &Front, connection: &Connection) {
+    if front.counts() == (0, 0) {
+        return;
+    }
+    tracing::info!("a job came in at the last moment; asking the bus for a new forged");
+    let ask = async {
+        let bus = zbus::fdo::DBusProxy::new(connection).await?;
+        bus.start_service_by_name(zbus::names::WellKnownName::from_static_str(names::BUS_NAME)?, 0).await?;
+        zbus::Result::Ok(())
+    };
+    // The answer would come when the successor has the name, which systemd starts only after we are gone.
+    match tokio::time::timeout(Duration::from_secs(1), ask).await {
+        Ok(Err(error)) => tracing::warn!(%error, "no new forged can be started; the job waits for the next call"),
+        Ok(Ok(())) | Err(_) => {}
+    }
+}
+
 fn with_objects<'a>(builder: Builder<'a>, front: &Arc<Front>) -> zbus::Result<Builder<'a>> {
     builder
         .serve_at(names::ROOT_PATH, zbus::fdo::ObjectManager)?

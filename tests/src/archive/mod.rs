@@ -54,6 +54,7 @@ impl Archive {
         let key = &sha256(SOURCES.concat().as_bytes())[..16];
         let directory = cache.join(format!("archive-{key}"));
         if !directory.is_dir() {
+            place::forget("archive-");
             let temporary = tempfile::tempdir_in(&cache).expect("a directory in the cache");
             make(temporary.path()).unwrap_or_else(|e| panic!("cannot make the fixture archive: {e}"));
             readable(temporary.path()).expect("modes of the archive");

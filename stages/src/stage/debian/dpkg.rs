@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
     if !set.is_empty() {
         let keys = cleanup::host_keys(&args.tree);
         if fresh {
-            start_tree(args, &files, &set)?;
+            start_tree(args, &options.architecture, &files, &set)?;
         }
         let packages = &args.input("packages")?.path;
         let dpkg = Dpkg::new(&args.tree, packages, args.meta.source_epoch)?;
@@ -97,7 +97,7 @@ fn package(candidate: &Candidate) -> Package {
 }
 
 /// Makes a tree in which dpkg runs.
-fn start_tree(args: &Arguments, files: &[InputFile], set: &[Candidate]) -> Result<()> {
+fn start_tree(args: &Arguments, architecture: &str, files: &[InputFile], set: &[Candidate]) -> Result<()> {
     let essential = waves::essential_closure(set);
     if !essential.iter().any(|index| set[*index].name == "dpkg") {
         return Err(StageError::new(
@@ -106,7 +106,7 @@ fn start_tree(args: &Arguments, files: &[InputFile], set: &[Candidate]) -> Resul
         ));
     }
     println!("extracting {} essential packages", essential.len());
-    bootstrap::skeleton(&args.tree)?;
+    bootstrap::skeleton(&args.tree, architecture)?;
     let paths: Vec<_> = essential.iter().map(|index| files[*index].path.clone()).collect();
     bootstrap::extract(&paths, &args.tree)
 }

@@ -1,8 +1,8 @@
-//! org.osbuild.groups: creates groups by groupadd(8) of the build root.
+//! org.osbuild.groups: creates groups by groupadd(8).
 
 use serde::Deserialize;
 
-use crate::child;
+use super::offline;
 use crate::error::Result;
 use crate::ordered::Ordered;
 use crate::protocol::Arguments;
@@ -24,16 +24,16 @@ struct Group {
 pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     for (name, group) in &options.groups.0 {
-        let mut argv = vec!["groupadd".to_owned(), "--root".to_owned(), args.tree.to_string_lossy().into_owned()];
+        let mut words = Vec::new();
         // Upstream takes 0 for "no number given".
         if let Some(gid) = group.gid.filter(|gid| *gid != 0) {
-            argv.extend(["--gid".to_owned(), gid.to_string()]);
+            words.extend(["--gid".to_owned(), gid.to_string()]);
         }
         if options.force {
-            argv.push("--force".to_owned());
+            words.push("--force".to_owned());
         }
-        argv.push(name.clone());
-        child::run(&argv)?;
+        words.push(name.clone());
+        offline::run(&args.tree, "groupadd", &words)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod compress;
 mod deployment;
 mod ini;
 mod location;
+mod offline;
 
 mod chmod;
 mod chown;

@@ -1,4 +1,4 @@
-//! org.osbuild.users: creates or changes accounts by useradd(8), usermod(8) and passwd(1) of the build root, and adds
+//! org.osbuild.users: creates or changes accounts by useradd(8), usermod(8) and passwd(1), and adds
 //! their SSH keys.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::child;
+use super::offline;
 use crate::chroot::Chroot;
 use crate::error::{IoContext, Result, StageError};
 use crate::ordered::Ordered;
@@ -86,10 +86,9 @@ fn change(root: &Path, name: &str, user: &User, account: &Account) -> Result<()>
 }
 
 fn run_tool(root: &Path, tool: &str, options: Vec<String>, name: &str) -> Result<()> {
-    let mut argv = vec![tool.to_owned(), "--root".to_owned(), root.to_string_lossy().into_owned()];
-    argv.extend(options);
-    argv.push(name.to_owned());
-    child::run(&argv).map_err(|error| match error {
+    let mut words = options;
+    words.push(name.to_owned());
+    offline::run(root, tool, &words).map_err(|error| match error {
         // The argument list may hold a password's hash.
         StageError::Command { status, .. } => {
             StageError::Command { command: format!("{tool} for user {name:?}"), status }

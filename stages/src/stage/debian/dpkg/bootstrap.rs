@@ -14,8 +14,11 @@ use crate::stage::debian::deb;
 use crate::stage::debian::status::VAR_DPKG;
 use crate::tree;
 
-/// Directories that are links into /usr on amd64 and every other architecture ("merged /usr").
-const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+/// Directories that are links into /usr on every architecture ("merged /usr").
+const MERGED: [&str; 3] = ["bin", "sbin", "lib"];
+
+/// Architectures whose dynamic loader is in /lib64.
+const WITH_LIB64: [&str; 6] = ["amd64", "loong64", "mips64el", "ppc64", "ppc64el", "sparc64"];
 
 /// Threads that read packages. More do not help: writing the files is the bottleneck.
 const THREADS: usize = 2;
@@ -24,8 +27,9 @@ const THREADS: usize = 2;
 ///
 /// # Errors
 /// The tree cannot be written.
-pub(crate) fn skeleton(tree: &Path) -> Result<()> {
-    for name in MERGED {
+pub(crate) fn skeleton(tree: &Path, architecture: &str) -> Result<()> {
+    let lib64 = WITH_LIB64.contains(&architecture).then_some("lib64");
+    for name in MERGED.into_iter().chain(lib64) {
         let link = tree.join(name);
         if fs::symlink_metadata(&link).is_ok() {
             continue;
@@ -89,11 +93,14 @@ mod tests {
     #[test]
     fn the_skeleton_is_merged_and_can_be_made_twice() {
         let dir = tempfile::tempdir().expect("dir");
-        skeleton(dir.path()).expect("once");
-        skeleton(dir.path()).expect("twice");
+        skeleton(dir.path(), "amd64").expect("once");
+        skeleton(dir.path(), "amd64").expect("twice");
         assert_eq!(fs::read_link(dir.path().join("lib64")).expect("link"), Path::new("usr/lib64"));
         let mode = fs::metadata(dir.path().join("tmp")).expect("tmp").permissions().mode();
         assert_eq!(mode & 0o7777, 0o1777);
+        let dir = tempfile::tempdir().expect("dir");
+        skeleton(dir.path(), "arm64").expect("arm64");
+        assert!(dir.path().join("lib").is_symlink() && !dir.path().join("lib64").is_symlink());
     }
 
     #[test]
