@@ -207,7 +207,7 @@ async fn a_system_service_with_polkit_from_start_to_idle_exit() {
     let program = bus.site.directory.path().join("forged");
     let mut command = bus.command(FORGE, program);
     command.args(bus.site.arguments()).args(["--workers", "child"]).env("NOTIFY_SOCKET", &notify);
-    let mut forged = command.spawn().unwrap();
+    bus.run(&mut command);
     let mut told = Vec::new();
     wait_until("forged is ready", || hears(&listener, &mut told, "READY=1")).await;
 
@@ -261,7 +261,7 @@ async fn a_system_service_with_polkit_from_start_to_idle_exit() {
     let mut status = None;
     wait_until("forged has left", || {
         hears(&listener, &mut told, "STOPPING=1");
-        status = forged.try_wait().unwrap();
+        status = bus.others.last_mut().unwrap().try_wait().unwrap();
         status.is_some()
     })
     .await;
@@ -269,7 +269,6 @@ async fn a_system_service_with_polkit_from_start_to_idle_exit() {
     assert!(hears(&listener, &mut told, "STOPPING=1"), "{told:?}");
     assert!(told.iter().any(|t| t == "STATUS=1 running, 0 queued"), "{told:?}");
     assert!(!bus.name_has_owner("org.debian.forge1"));
-    bus.others.push(forged);
 }
 
 fn hears(listener: &UnixDatagram, told: &mut Vec<String>, wanted: &str) -> bool {

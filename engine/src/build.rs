@@ -81,7 +81,8 @@ pub fn run(
     let wanted = manifest.to_build(&targets, |id| store.contains(id.as_str()));
     let mut run = Run { manifest, shared, request, objects: HashMap::new(), result: RunResult::new(manifest.version) };
     monitor.event(Event::Started { manifest: &request.name, steps: manifest.sources.len() + wanted.len() });
-    for pipeline in manifest.pipelines.iter().filter(|p| p.id.is_some() && !wanted.iter().any(|w| std::ptr::eq(*w, *p))) {
+    for pipeline in manifest.pipelines.iter().filter(|p| p.id.is_some() && !wanted.iter().any(|w| std::ptr::eq(*w, *p)))
+    {
         let id = pipeline.id.as_ref().map_or("", Id::as_str);
         if store.contains(id) {
             monitor.event(Event::PipelineCached { name: &pipeline.name, id });
@@ -145,10 +146,11 @@ impl Run<'_> {
         let module = self.shared.index.module_path(ModuleClass::Source, &source.module);
         let id = format!("source/{}", source.module);
         let mut service = Service::start(&module, &id, &stage::python_path(&self.shared), &self.request.environment)?;
-        let reply = service.call("download", Value::Object(args), &self.request.cancel, &mut |notice| match notice {
-            Notice::Line(text) => monitor.event(Event::Output { origin: Some("org.osbuild"), text }),
-            Notice::Signal(signal) => progress(signal, monitor),
-        })?;
+        let reply =
+            service.call("download", Value::Object(args), &self.request.cancel, &mut |notice| match notice {
+                Notice::Line(text) => monitor.event(Event::Output { origin: Some("org.osbuild"), text }),
+                Notice::Signal(signal) => progress(signal, monitor),
+            })?;
         Ok(source_result(&source.module, &reply))
     }
 
@@ -186,7 +188,9 @@ impl Run<'_> {
     ) -> Result<Option<Object>, BuildError> {
         let store = self.shared.store;
         let root = match &pipeline.build {
-            Some(id) => Root::Tree(self.object(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?.tree()),
+            Some(id) => {
+                Root::Tree(self.object(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?.tree())
+            }
             None => Root::Host,
         };
         let (mut object, done) = self.base(pipeline)?;
@@ -325,7 +329,8 @@ fn source_result(module: &str, reply: &Value) -> SourceResult {
         .map(|item| ItemResult {
             checksum: text(item.get("metadata").and_then(|m| m.get("checksum"))).unwrap_or_default(),
             cached: item.get("metadata").and_then(|m| m.get("cached")).is_some_and(Value::is_truthy),
-            error: (!item.get("success").is_some_and(Value::is_truthy)).then(|| text(item.get("error")).unwrap_or_default()),
+            error: (!item.get("success").is_some_and(Value::is_truthy))
+                .then(|| text(item.get("error")).unwrap_or_default()),
         })
         .collect();
     SourceResult { module: module.to_owned(), success: reply.get("success").is_some_and(Value::is_truthy), items }

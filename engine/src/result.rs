@@ -169,8 +169,10 @@ impl RunResult {
 }
 
 fn log_entry(stage: &StageResult) -> Value {
-    let mut entry =
-        Object::new().with("id", stage.id.as_str()).with("type", stage.name.as_str()).with("output", stage.output.as_str());
+    let mut entry = Object::new()
+        .with("id", stage.id.as_str())
+        .with("type", stage.name.as_str())
+        .with("output", stage.output.as_str());
     if !stage.success {
         entry.insert("success", false);
         if !stage.error.is_null() {

@@ -111,8 +111,8 @@ pub(crate) fn run(
     let capabilities = sandbox::for_module(info.as_ref().map_or(&[], |info| &info.capabilities));
     let scratch = places.root.join("store-server");
     fs::create_dir(&scratch).context("create", &scratch)?;
-    let _store_server =
-        StoreServer::start(&places.store_socket, run.trees, shared.store.sources(), scratch).context("serve", &places.store_socket)?;
+    let _store_server = StoreServer::start(&places.store_socket, run.trees, shared.store.sources(), scratch)
+        .context("serve", &places.store_socket)?;
 
     let mut services = Services { shared, places: &places, tree: run.object.tree(), running: Vec::new() };
     let arguments = services.prepare(stage, monitor)?;
@@ -296,7 +296,9 @@ fn execute(
     let deadline = shared.timeout.map(|timeout| Instant::now() + timeout);
     let mut output = Output::new(read);
     loop {
-        let more = output.read(&mut |text| monitor.event(Event::Output { origin: None, text })).context("read from", &program)?;
+        let more = output
+            .read(&mut |text| monitor.event(Event::Output { origin: None, text }))
+            .context("read from", &program)?;
         if !more {
             break;
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use forge_compose::{Blueprint, Distribution, Distributions, ExportKind, ImageType, Lock, Mirror, Plan, ResolveRequest};
+use forge_compose::{
+    Blueprint, Distribution, Distributions, ExportKind, ImageType, Lock, Mirror, Plan, ResolveRequest,
+};
 use forge_config::Config;
 use forge_engine::build::{BuildError, Outcome, Request};
 use forge_engine::manifest::{Id, Manifest};
@@ -171,7 +173,9 @@ fn publish(job: &mut JobContext<'_>, plan: &Plan, manifest: &Manifest, outcome: 
     let tree = |name: &str| {
         let id = manifest.pipeline(name).and_then(|p| p.id.as_ref());
         let object = id.and_then(|id| outcome.object(id));
-        object.map(forge_engine::store::Object::tree).ok_or_else(|| Failure::new("Internal", format!("no tree of {name}")))
+        object
+            .map(forge_engine::store::Object::tree)
+            .ok_or_else(|| Failure::new("Internal", format!("no tree of {name}")))
     };
     let repository = tree(&plan.commit.pipeline)?.join("repo");
     let commit = publish::commit(job.config, &repository, &plan.commit.reference, &plan.commit.version)?;

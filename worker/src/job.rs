@@ -20,6 +20,8 @@ use crate::{build, lint};
 
 /// No request is larger: the blueprint is limited to 1 MiB, a lock of thousands of packages is about as much.
 const MAX_REQUEST: u64 = 16 << 20;
+/// How long a lock may be in the way before another worker must be holding it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the wish to cancel is looked for.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -77,9 +79,9 @@ impl Job {
             .with_context(|| format!("cannot open {}", jobs.display()))?;
         let dir = beneath(root.as_fd(), &id.to_string(), OFlags::RDONLY | OFlags::DIRECTORY)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        let lock = File::from(beneath(dir.as_fd(), "lock", OFlags::RDWR | OFlags::CREATE).context("cannot open its lock")?);
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .context("another worker holds the job's lock")?;
+        let lock =
+            File::from(beneath(dir.as_fd(), "lock", OFlags::RDWR | OFlags::CREATE).context("cannot open its lock")?);
+        take_lock(&lock).context("another worker holds the job's lock")?;
         if beneath(dir.as_fd(), "result.json", OFlags::RDONLY).is_ok() {
             bail!("the job has ended already");
         }
@@ -144,6 +146,19 @@ fn beneath(dir: std::os::fd::BorrowedFd<'_>, name: &str, flags: OFlags) -> std::
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
     Ok(rustix::fs::openat2(dir, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, resolve)?)
+}
+
+/// forged looks whether a worker lives by locking the file for a moment, so one refusal is not final.
+fn take_lock(lock: &File) -> rustix::io::Result<()> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn read_request(dir: std::os::fd::BorrowedFd<'_>, id: u64) -> anyhow::Result<Request> {

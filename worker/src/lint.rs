@@ -29,7 +29,8 @@ pub(crate) fn run(job: &mut JobContext<'_>) -> Result<(), Failure> {
     job.check_cancelled()?;
     job.phase("lint");
     let manifest = lint_manifest();
-    let manifest = forge_engine::manifest::load(&manifest, &index).map_err(|e| Failure::new("Internal", e.to_string()))?;
+    let manifest =
+        forge_engine::manifest::load(&manifest, &index).map_err(|e| Failure::new("Internal", e.to_string()))?;
     let targets = manifest.pipelines.iter().filter_map(|p| p.id.clone()).collect();
     let name = format!("job {}", job.request.id);
     let request = Request { name, targets, tree: Some(tree), cancel: job.cancel.clone(), ..Request::default() };

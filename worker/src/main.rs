@@ -91,7 +91,8 @@ fn start_logging() {
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let config = arguments.config()?;
     // Before any thread: the mounts of a build belong to this process and die with it.
-    forge_engine::isolate_mounts().context("cannot make a mount namespace of our own (forge-worker must run as root)")?;
+    forge_engine::isolate_mounts()
+        .context("cannot make a mount namespace of our own (forge-worker must run as root)")?;
     // A terminal's Ctrl-C is for forgectl, which asks forged to cancel; it must not reach us or our children.
     let _ = rustix::process::setsid();
     let connection = connection()?;

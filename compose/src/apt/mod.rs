@@ -136,7 +136,8 @@ pub fn resolve(
     let all: Vec<&str> = full_request.iter().chain(&build_request).copied().collect();
     let base = solver.solve(&base_request, tree.recommends, &all)?;
     steps.step("base set resolved");
-    let full = if requested.extra.is_empty() { base.clone() } else { solver.solve(&full_request, tree.recommends, &all)? };
+    let full =
+        if requested.extra.is_empty() { base.clone() } else { solver.solve(&full_request, tree.recommends, &all)? };
     steps.step("full set resolved");
     let build = if build_request.is_empty() { Vec::new() } else { solver.solve(&build_request, false, &all)? };
     steps.step("build set resolved");

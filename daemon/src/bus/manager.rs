@@ -68,6 +68,7 @@ impl Manager {
     ) -> Result<OwnedObjectPath> {
         let _in_flight = self.front.enter().await?;
         let caller = self.front.authority.caller(connection, &header).await?;
+        self.front.authority.check(&caller, Action::Build, lint_details(&options)).await?;
         let options = LintOptions::from_dict(options)?;
         let (key, value) = match &options.target {
             LintTarget::Ref(name) => ("ref", name),

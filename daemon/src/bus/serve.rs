@@ -63,9 +63,8 @@ pub(crate) async fn call_successor(front: &Front, connection: &Connection) {
         zbus::Result::Ok(())
     };
     // The answer would come when the successor has the name, which systemd starts only after we are gone.
-    match tokio::time::timeout(Duration::from_secs(1), ask).await {
-        Ok(Err(error)) => tracing::warn!(%error, "no new forged can be started; the job waits for the next call"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(1), ask).await {
+        tracing::warn!(%error, "no new forged can be started; the job waits for the next call");
     }
 }
 

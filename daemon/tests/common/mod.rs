@@ -86,9 +86,12 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // Whatever still holds a job lets go.
+        // Whatever still holds a job lets go, and is waited for: it must not write into a directory that is being removed.
         for entry in std::fs::read_dir(self.state().join("jobs")).into_iter().flatten().flatten() {
             let _ = std::fs::write(entry.path().join("release"), "");
+            if let Ok(lock) = File::open(entry.path().join("lock")) {
+                drop(nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive));
+            }
         }
     }
 }

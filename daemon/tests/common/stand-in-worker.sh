@@ -27,7 +27,7 @@ case $request in
 *behave-corrupt*) finish 'this is no JSON' ;;
 *behave-fail*) finish '{"version":1,"state":"failed","error":{"name":"DepsolveFailed","message":"no package nano2","details":{"package":"nano2","near":["nano"]}}}' ;;
 *behave-hold*)
-    while [ ! -e "$dir/release" ]; do
+    while [ -d "$dir" ] && [ ! -e "$dir/release" ]; do
         [ -e "$dir/cancel" ] && finish '{"version":1,"state":"cancelled","error":{"name":"Cancelled","message":"cancelled"}}'
         sleep 0.05 9>&-
     done ;;

@@ -40,8 +40,7 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
     cancel_on_signals(cancel.clone()).map_err(output)?;
     let store = Store::open(&options.cache, options.cache_max_size)?;
     let mut monitor = monitor(options)?;
-    let targets: BTreeSet<Id> =
-        options.exports.iter().filter_map(|e| manifest.resolve_export(e)?.id.clone()).collect();
+    let targets: BTreeSet<Id> = options.exports.iter().filter_map(|e| manifest.resolve_export(e)?.id.clone()).collect();
     let request = Request {
         name: options.manifest_name(),
         targets: targets.into_iter().collect(),
@@ -68,7 +67,11 @@ fn monitor(options: &Options) -> Result<Box<dyn Monitor>, BuildError> {
     let default = if options.json || options.quiet { "NullMonitor" } else { "LogMonitor" };
     let out = || {
         let path = format!("descriptor {}", options.monitor_fd);
-        fd::inherited(options.monitor_fd).map_err(|source| BuildError::Io { what: "write to", path: path.into(), source })
+        fd::inherited(options.monitor_fd).map_err(|source| BuildError::Io {
+            what: "write to",
+            path: path.into(),
+            source,
+        })
     };
     Ok(match options.monitor.as_deref().unwrap_or(default) {
         "NullMonitor" => Box::new(NullMonitor),

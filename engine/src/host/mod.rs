@@ -206,7 +206,12 @@ impl Service {
         self.partial.extend_from_slice(&buffer[..length]);
         // A module that never ends its line must not fill our memory.
         let force = length == 0 || self.partial.len() > 1 << 16;
-        while let Some(end) = self.partial.iter().position(|&b| b == b'\n').or((force && !self.partial.is_empty()).then_some(self.partial.len())) {
+        while let Some(end) = self
+            .partial
+            .iter()
+            .position(|&b| b == b'\n')
+            .or((force && !self.partial.is_empty()).then_some(self.partial.len()))
+        {
             let rest = self.partial.split_off(end.min(self.partial.len()));
             let line = String::from_utf8_lossy(&self.partial).into_owned();
             self.partial = rest.strip_prefix(b"\n").unwrap_or(&rest).to_vec();

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind_recursive, mount_change, mount_remount, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount_bind_recursive, mount_change, mount_remount, unmount,
+};
 
 use super::wire::{Connection, Listener};
 use crate::json::{Object, Value};
@@ -37,8 +39,13 @@ impl StoreServer {
     /// Serves on `socket`; directories that inputs ask for are made below `scratch`.
     pub(crate) fn start(socket: &Path, trees: Trees, sources: PathBuf, scratch: PathBuf) -> std::io::Result<Self> {
         let listener = Arc::new(Listener::bind(socket)?);
-        let shared =
-            Arc::new(Shared { trees, sources, scratch, mounts: Mutex::default(), count: std::sync::atomic::AtomicU32::new(0) });
+        let shared = Arc::new(Shared {
+            trees,
+            sources,
+            scratch,
+            mounts: Mutex::default(),
+            count: std::sync::atomic::AtomicU32::new(0),
+        });
         let (acceptor, server) = (Arc::clone(&listener), Arc::clone(&shared));
         let thread = std::thread::spawn(move || {
             while let Ok(Some(connection)) = acceptor.accept() {

@@ -63,7 +63,8 @@ impl<W: Write> JsonSeqMonitor<W> {
             }
             None => Value::Null,
         };
-        let progress = Object::new().with("name", "pipelines/sources").with("total", self.steps).with("done", self.done);
+        let progress =
+            Object::new().with("name", "pipelines/sources").with("total", self.steps).with("done", self.done);
         Value::Object(progress.with("progress", inner))
     }
 
@@ -81,7 +82,7 @@ impl<W: Write> JsonSeqMonitor<W> {
             .with("metadata", record.metadata);
         let text = without_empty(Value::Object(entry)).to_line();
         // A reader that went away must not stop the build.
-        let _ = write!(self.out, "\x1e{text}\n").and_then(|()| self.out.flush());
+        let _ = writeln!(self.out, "\x1e{text}").and_then(|()| self.out.flush());
     }
 
     fn message(&mut self, origin: &str, message: String) {
@@ -109,8 +110,11 @@ impl<W: Write> Monitor for JsonSeqMonitor<W> {
             }
             Event::StageStarted { name, id, options } => {
                 self.stage = Some((name.to_owned(), id.to_owned()));
-                let record =
-                    Record { message: format!("Starting module {name}"), options: options.clone(), ..Record::default() };
+                let record = Record {
+                    message: format!("Starting module {name}"),
+                    options: options.clone(),
+                    ..Record::default()
+                };
                 self.write("osbuild.monitor", record);
             }
             Event::Output { origin, text } => {

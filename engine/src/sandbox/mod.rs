@@ -60,7 +60,9 @@ impl Sandbox<'_> {
     /// The arguments of `bwrap`, up to and including the program to run.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut args = Arguments::default();
-        for word in ["--chdir", "/", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid", "--unshare-net"] {
+        for word in
+            ["--chdir", "/", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid", "--unshare-net"]
+        {
             args.push(word);
         }
         args.option("--cap-drop", ["ALL"]);

@@ -55,6 +55,12 @@ impl Lock {
         }
     }
 
+    /// Turns a lock for writing into one for reading, with no moment in between.
+    pub(crate) fn into_shared(self) -> io::Result<Self> {
+        let lock = Self::acquire(self.file, Mode::Read, true)?;
+        lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))
+    }
+
     /// Opens `path` and locks it; tries again when the file was replaced between open and lock.
     ///
     /// `Ok(None)` means the file is missing, or (without `wait`) that someone else holds it.
@@ -62,7 +68,9 @@ impl Lock {
         loop {
             let file = match File::options().read(true).write(mode == Mode::Write).open(path) {
                 Ok(file) => file,
-                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    return Ok(None);
+                }
                 Err(e) => return Err(e),
             };
             let Some(lock) = Self::acquire(file, mode, wait)? else { return Ok(None) };

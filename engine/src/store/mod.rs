@@ -243,7 +243,8 @@ impl Store {
     /// new entry for a leftover.
     fn create_entry(&self, parent: &Path) -> Result<(PathBuf, Lock), StoreError> {
         let file_path = parent.join(format!("uuid-{}", unique()));
-        let file = File::options().read(true).write(true).create_new(true).open(&file_path).context("create", &file_path)?;
+        let file =
+            File::options().read(true).write(true).create_new(true).open(&file_path).context("create", &file_path)?;
         let lock = Lock::acquire(file, Mode::Write, true)
             .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
             .context("lock", &file_path)?;
@@ -303,7 +304,8 @@ fn create_run(tmp: &Path) -> Result<(PathBuf, Lock), StoreError> {
     let path = tmp.join(format!("run-{}", unique()));
     fs::create_dir(&path).context("create", &path)?;
     let lock_path = path.join("run.lock");
-    let file = File::options().read(true).write(true).create_new(true).open(&lock_path).context("create", &lock_path)?;
+    let file =
+        File::options().read(true).write(true).create_new(true).open(&lock_path).context("create", &lock_path)?;
     let lock = Lock::acquire(file, Mode::Write, true)
         .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
         .context("lock", &lock_path)?;

@@ -1,10 +1,9 @@
 //! One object: a tree and what is known about how it was made.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lock::{Lock, Mode};
+use super::lock::Lock;
 use super::{Context, StoreError, now, tree};
 
 /// A tree being built, or one that the store holds. Dropping a tree that was not committed removes it.
@@ -39,11 +38,7 @@ impl Object {
 
     /// The object's files were moved below `dir`, guarded by `lock` (held for writing until here).
     pub(super) fn moved_to(&mut self, dir: PathBuf, lock: Lock) -> Result<(), StoreError> {
-        let copy = lock.file().try_clone().context("lock", &dir)?;
-        // On the same open file description this turns the write lock into a read lock at once.
-        let lock = Lock::acquire(copy, Mode::Read, true)
-            .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
-            .context("lock", &dir)?;
+        let lock = lock.into_shared().context("lock", &dir)?;
         let old = std::mem::replace(&mut self.dir, dir);
         self.lock = lock;
         (self.committed, self.temporary) = (true, false);

@@ -107,7 +107,8 @@ impl Copier {
         }
         match kind {
             FileType::RegularFile => {
-                let source = rfs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                let source =
+                    rfs::openat(from, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let target = rfs::openat(to, name, flags, Mode::from_raw_mode(0o600))?;
                 self.data(&source, &target, stat.st_size.unsigned_abs())?;
@@ -284,10 +285,7 @@ fn blocks(stat: &Stat) -> u64 {
 }
 
 /// Calls `visit` for every entry below `dir`, a directory after its content.
-fn walk(
-    dir: BorrowedFd<'_>,
-    visit: &mut impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>,
-) -> io::Result<()> {
+fn walk(dir: BorrowedFd<'_>, visit: &mut impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>) -> io::Result<()> {
     for name in entries(dir)? {
         let stat = stat_at(dir, &name)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
