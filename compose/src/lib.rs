@@ -36,11 +36,13 @@
 pub mod apt;
 pub mod blueprint;
 mod crypt;
+mod digest;
 pub mod distro;
 mod error;
 pub mod lock;
 pub mod manifest;
 mod nearest;
+mod request;
 
 pub use apt::{Mirror, Progress, ResolveRequest, archives, resolve};
 pub use blueprint::{Blueprint, Problem, ProblemKind, Warning};

@@ -2,14 +2,12 @@
 //!
 //! How one stage runs is [`crate::stage`]'s business, where trees are kept is [`crate::store`]'s.
 
-mod error;
-
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use self::error::BuildError;
-pub(crate) use self::error::IoContext;
+pub use crate::error::BuildError;
+use crate::error::IoContext;
 use crate::host::{Notice, Service};
 use crate::json::{Int, Object as JsonObject, Value};
 use crate::manifest::{Id, Manifest, Origin, Pipeline as ManifestPipeline, Source, Stage};

@@ -20,6 +20,7 @@
 
 pub mod build;
 pub mod cli;
+mod error;
 mod host;
 pub mod json;
 pub mod manifest;

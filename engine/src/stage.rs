@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use self::api::ApiServer;
 use self::arguments::Arguments;
 use self::output::Output;
-use crate::build::{BuildError, IoContext};
+use crate::error::{BuildError, IoContext};
 use crate::host::store_api::{StoreServer, Trees};
 use crate::host::{Notice, Service};
 use crate::json::{Object as JsonObject, Value};

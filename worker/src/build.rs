@@ -14,8 +14,8 @@ use forge_engine::modules::Index;
 use forge_engine::result::RunResult;
 use serde_json::Value;
 
+use crate::context::JobContext;
 use crate::events::Progress;
-use crate::job::JobContext;
 use crate::monitor::JobMonitor;
 use crate::record::{Failure, Until};
 use crate::{publish, store};

@@ -4,7 +4,7 @@
 //! without following a link, and nothing is believed before it was checked.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use forge_config::Config;
 use forge_engine::monitor::Cancel;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 
+use crate::context::{JobContext, beneath, replace};
 use crate::events::Events;
-use crate::record::{Failure, Kind, Outcome, Phase, Request, VERSION};
+use crate::record::{Failure, Kind, Outcome, Request, VERSION};
 use crate::{build, lint};
 
 /// No request is larger: the blueprint is limited to 1 MiB, a lock of thousands of packages is about as much.
@@ -32,43 +33,6 @@ pub(crate) struct Job {
     path: PathBuf,
     request: Request,
     _lock: File,
-}
-
-/// What the phases of a job write to and learn from.
-#[derive(Debug)]
-pub(crate) struct JobContext<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) request: &'a Request,
-    pub(crate) dir: &'a OwnedFd,
-    pub(crate) events: Events,
-    pub(crate) cancel: Cancel,
-    pub(crate) outcome: Outcome,
-    phase: Option<(&'static str, Instant)>,
-}
-
-impl JobContext<'_> {
-    /// Begins a phase; the one before ends.
-    pub(crate) fn phase(&mut self, name: &'static str) {
-        self.end_phase();
-        self.phase = Some((name, Instant::now()));
-        self.events.phase(name);
-    }
-
-    fn end_phase(&mut self) {
-        if let Some((name, start)) = self.phase.take() {
-            self.outcome.phases.push(Phase { name, seconds: start.elapsed().as_secs_f64() });
-        }
-    }
-
-    /// Fails if somebody wants the job to end.
-    pub(crate) fn check_cancelled(&self) -> Result<(), Failure> {
-        if self.cancel.is_cancelled() { Err(Failure::cancelled()) } else { Ok(()) }
-    }
-
-    /// Writes a file of the job's directory whole.
-    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), Failure> {
-        replace(self.dir, name, content).map_err(|e| Failure::io(format!("cannot write the job's {name}"), &e))
-    }
 }
 
 impl Job {
@@ -142,12 +106,6 @@ impl Job {
     }
 }
 
-fn beneath(dir: std::os::fd::BorrowedFd<'_>, name: &str, flags: OFlags) -> std::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
-    Ok(rustix::fs::openat2(dir, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, resolve)?)
-}
-
 /// forged looks whether a worker lives by locking the file for a moment, so one refusal is not final.
 fn take_lock(lock: &File) -> rustix::io::Result<()> {
     let deadline = Instant::now() + LOCK_PATIENCE;
@@ -178,20 +136,6 @@ fn read_request(dir: std::os::fd::BorrowedFd<'_>, id: u64) -> anyhow::Result<Req
         bail!("request.json is that of job {}", request.id);
     }
     Ok(request)
-}
-
-/// Replaces a file of the directory: temporary file, flush, rename, flush of the directory.
-fn replace(dir: &OwnedFd, name: &str, content: &[u8]) -> std::io::Result<()> {
-    let temporary = format!(".{name}.tmp");
-    match rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-        Err(e) => return Err(e.into()),
-    }
-    let mut file = File::from(beneath(dir.as_fd(), &temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?);
-    file.write_all(content)?;
-    file.sync_all()?;
-    rustix::fs::renameat(dir, &temporary, dir, name)?;
-    Ok(rustix::fs::fsync(dir)?)
 }
 
 /// The wish to cancel is a file, so that it works across restarts of forged and for a worker nobody is connected to.

@@ -7,7 +7,7 @@ use forge_engine::build::Request;
 use forge_engine::json::{Object, Value};
 use forge_sysroot::{Ownership, Repository};
 
-use crate::job::JobContext;
+use crate::context::JobContext;
 use crate::monitor::JobMonitor;
 use crate::record::Failure;
 use crate::{build, publish, store};

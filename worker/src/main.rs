@@ -7,6 +7,7 @@
 //! job's lock, and works on. From then on forged knows the job only by its directory, so it may be restarted freely.
 
 mod build;
+mod context;
 mod events;
 mod job;
 mod lint;

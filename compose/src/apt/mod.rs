@@ -23,10 +23,9 @@ use std::path::{Path, PathBuf};
 use crate::blueprint::Password;
 use crate::distro::{Distribution, ImageType, host_architecture};
 use crate::lock::{Lock, Package, Sets, VERSION};
-use crate::{Blueprint, Error, Result, crypt, manifest};
+use crate::{Blueprint, Error, Result, crypt, request};
 
 use process::Output;
-pub(crate) use root::pins;
 use root::{AptSource, Root};
 use solutions::Solutions;
 
@@ -119,8 +118,8 @@ pub fn resolve(
         )));
     }
     let architecture = request.distribution.architecture(blueprint.architecture.as_deref(), host_architecture())?;
-    let requested = requested(blueprint, request.types, architecture)?;
-    let tree = manifest::common_tree(request.types)?.tree()?;
+    let requested = request::packages(blueprint, request.types, architecture)?;
+    let tree = request::common_tree(request.types)?.tree()?;
     let sources = sources(blueprint, request.distribution, &request.mirrors);
     let root = Root::prepare(&request.cache, architecture, &sources, request.proxy, cancelled)?;
     let mut steps = Steps { done: 0, total: 6, progress };
@@ -160,25 +159,6 @@ pub fn resolve(
     }
     steps.step("lock made");
     Ok(lock)
-}
-
-/// What is asked of apt for each set, besides the essential packages.
-pub(crate) fn requested(blueprint: &Blueprint, types: &[&ImageType], architecture: &str) -> Result<Sets<String>> {
-    let tree_type = manifest::common_tree(types)?;
-    let base = tree_type.tree_packages(architecture, blueprint.customizations.kernel.name.as_deref())?;
-    let mut extra: Vec<String> = blueprint.packages.iter().map(ToString::to_string).collect();
-    let named = |name: &str| blueprint.packages.iter().any(|package| package.name == name);
-    extra.extend(blueprint.implied_packages().into_iter().filter(|name| !named(name)).map(ToOwned::to_owned));
-    extra.retain(|item| !base.contains(item));
-    extra.sort();
-    extra.dedup();
-    let mut build = Vec::new();
-    for image_type in types {
-        build.extend(image_type.build_packages(architecture)?);
-    }
-    build.sort();
-    build.dedup();
-    Ok(Sets { base, extra, build })
 }
 
 /// When the full set has all of the base set, only the rest is extra: two blueprints then share the base. Otherwise the blueprint

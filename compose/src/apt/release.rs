@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::root::AptSource;
+use crate::digest::digest;
 use crate::lock::LockSource;
-use crate::manifest::digest;
 use crate::{Error, Result};
 
 /// The Release files of all sources, as apt has verified and stored them.

@@ -19,8 +19,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::blueprint::{Repository, SignedBy};
+use crate::digest::digest;
 use crate::distro::Source;
-use crate::manifest::digest;
 use crate::{Error, Result};
 
 /// How long an unused root is kept.
@@ -56,29 +56,9 @@ impl AptSource {
             suites: repository.suites.clone(),
             components: repository.components.clone(),
             key: repository.signed_by.clone(),
-            pins: pins(repository),
+            pins: repository.pins(),
         }
     }
-}
-
-/// The apt preferences of a repository with a priority: all that comes from its hosts.
-pub(crate) fn pins(repository: &Repository) -> Option<String> {
-    let priority = repository.priority?;
-    let mut hosts: Vec<&str> = repository
-        .uris
-        .iter()
-        .filter_map(|uri| uri.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest)))
-        .map(|host| host.rsplit_once('@').map_or(host, |(_, host)| host))
-        .map(|host| host.split(':').next().unwrap_or(host))
-        .collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let mut text = String::new();
-    for host in hosts {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "Package: *\nPin: origin \"{host}\"\nPin-Priority: {priority}\n");
-    }
-    Some(text)
 }
 
 /// The directory, locked for this process until dropped.
@@ -273,20 +253,6 @@ fn lock(path: &Path, cancelled: &dyn Fn() -> bool) -> Result<fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pins_name_the_host_only() {
-        let repository = Repository {
-            id: "x".to_owned(),
-            uris: vec!["https://user:word@example.org:8080/debian".to_owned(), "https://example.org/more".to_owned()],
-            suites: vec![],
-            components: vec![],
-            signed_by: SignedBy::Path("/x".to_owned()),
-            priority: Some(700),
-            install_from: true,
-        };
-        assert_eq!(pins(&repository).unwrap(), "Package: *\nPin: origin \"example.org\"\nPin-Priority: 700\n\n");
-    }
 
     #[test]
     fn old_roots_go_and_used_ones_stay() {

@@ -11,8 +11,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::root::Root;
+use crate::digest::digest;
 use crate::lock::{LockSource, Package};
-use crate::manifest::digest;
 
 /// The answers of one state of the archive.
 #[derive(Debug)]

@@ -13,6 +13,7 @@
 mod decode;
 mod lint;
 mod node;
+mod pins;
 mod policy;
 mod report;
 pub(crate) mod rules;

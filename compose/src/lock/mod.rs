@@ -258,7 +258,7 @@ pub(crate) mod tests {
             architecture: "amd64".to_owned(),
             url: format!("http://deb.debian.org/debian/pool/{name}_{version}_amd64.deb"),
             size: 1000,
-            sha256: crate::manifest::digest(format!("{name} {version}").as_bytes()),
+            sha256: crate::digest::digest(format!("{name} {version}").as_bytes()),
         }
     }
 
@@ -273,7 +273,7 @@ pub(crate) mod tests {
                 suite: "trixie".to_owned(),
                 codename: Some("trixie".to_owned()),
                 date: 1_760_000_000,
-                sha256: crate::manifest::digest(b"InRelease"),
+                sha256: crate::digest::digest(b"InRelease"),
             }],
             requested: Sets::default(),
             sets: Sets {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::{Pipeline, digest};
+use super::Pipeline;
+use crate::digest::digest;
 use crate::lock::Package;
 
 /// Everything the pipelines refer to by digest.

@@ -2,11 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 in lower case hex.
-pub(crate) fn digest(data: &[u8]) -> String {
-    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
+use crate::digest::digest;
 /// UUIDs of one image: each is made from a seed and the name of what it identifies.
 #[derive(Debug)]
 pub(super) struct Ids {

@@ -12,13 +12,11 @@ mod os;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use ids::digest;
-
 use crate::blueprint::Password;
 pub use crate::distro::ExportKind;
 use crate::distro::{Distribution, ImageType};
 use crate::lock::Lock;
-use crate::{Blueprint, Error, Result, crypt};
+use crate::{Blueprint, Error, Result, crypt, request};
 
 /// What the worker needs to build.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +143,7 @@ fn tree_input(pipeline: &str) -> Value {
 /// [`Error::Blueprint`] for what the image types do not allow; [`Error::LockMismatch`] when the lock was made from something
 /// else; [`Error::Unsupported`] for a combination that cannot be built.
 pub fn plan(blueprint: &Blueprint, distribution: &Distribution, types: &[&ImageType], lock: &Lock) -> Result<Plan> {
-    let tree_type = common_tree(types)?;
+    let tree_type = request::common_tree(types)?;
     blueprint.check(types)?;
     check_lock(blueprint, distribution, types, lock)?;
 
@@ -188,30 +186,6 @@ fn text_of(mut value: Value) -> String {
     value.to_string()
 }
 
-/// The image type whose tree is built: all of `types` must share one, and at most one may have a disk.
-pub(crate) fn common_tree<'t>(types: &[&'t ImageType]) -> Result<&'t ImageType> {
-    let Some(first) = types.first().copied() else {
-        return Err(Error::Unsupported("no image type is given".to_owned()));
-    };
-    for other in &types[1..] {
-        if other.tree != first.tree {
-            return Err(Error::Unsupported(format!(
-                "the image types {} and {} have different trees; build them one by one",
-                first.name, other.name
-            )));
-        }
-    }
-    let disks: Vec<&str> = types
-        .iter()
-        .filter(|image_type| image_type.disk.is_some())
-        .map(|image_type| image_type.name.as_str())
-        .collect();
-    if disks.len() > 1 {
-        return Err(Error::Unsupported(format!("one disk image at a time; {} are asked for", disks.join(" and "))));
-    }
-    Ok(first)
-}
-
 /// Whether the lock was made from this blueprint for these image types.
 fn check_lock(blueprint: &Blueprint, distribution: &Distribution, types: &[&ImageType], lock: &Lock) -> Result<()> {
     let mismatch = |message: String| Err(Error::LockMismatch(message));
@@ -221,7 +195,7 @@ fn check_lock(blueprint: &Blueprint, distribution: &Distribution, types: &[&Imag
     if let Some(wanted) = blueprint.architecture.as_deref().filter(|wanted| *wanted != lock.architecture) {
         return mismatch(format!("it is for {}, not for {wanted}", lock.architecture));
     }
-    let wanted = crate::apt::requested(blueprint, types, &lock.architecture)?;
+    let wanted = request::packages(blueprint, types, &lock.architecture)?;
     for (name, wanted, locked) in [
         ("base", &wanted.base, &lock.requested.base),
         ("extra", &wanted.extra, &lock.requested.extra),

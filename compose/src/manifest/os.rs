@@ -99,7 +99,7 @@ fn sources(os: &mut Pipeline, distribution: &Distribution, repositories: &[Repos
             "name": repository.id, "uris": repository.uris, "suites": repository.suites, "components": repository.components,
             "signed-by": signed_by,
         }));
-        if let Some(pins) = crate::apt::pins(repository) {
+        if let Some(pins) = repository.pins() {
             files.push(TreeFile::new(format!("/etc/apt/preferences.d/{}.pref", repository.id), pins));
         }
     }

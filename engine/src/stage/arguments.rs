@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::build::BuildError;
+use crate::error::BuildError;
 use crate::json::{Object, Value};
 use crate::manifest::Stage;
 
