@@ -9,6 +9,7 @@ mod output;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +64,8 @@ struct Places {
     arguments: PathBuf,
     store_socket: PathBuf,
     api_socket: PathBuf,
+    /// The directory of the sockets, held open for [`Places::store_address`].
+    api: OwnedFd,
     meta: PathBuf,
     dev: DeviceDir,
     root: PathBuf,
@@ -86,7 +89,16 @@ impl Places {
         fs::write(&meta, "").context("write", &meta)?;
         let dev = DeviceDir::mount(dev.clone()).context("mount a tmpfs at", &dev)?;
         let (arguments, store_socket, api_socket) = (api.join("arguments"), api.join("store"), api.join("osbuild"));
-        Ok(Self { inputs, mounts, var, cmdline, arguments, store_socket, api_socket, meta, dev, root })
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let fd =
+            rustix::fs::open(&api, flags, rustix::fs::Mode::empty()).map_err(io::Error::from).context("open", &api)?;
+        Ok(Self { inputs, mounts, var, cmdline, arguments, store_socket, api_socket, api: fd, meta, dev, root })
+    }
+
+    /// Where services reach the store. A store may lie deeper than a socket address is long, so they go through our
+    /// descriptor of the directory.
+    fn store_address(&self) -> String {
+        format!("/proc/{}/fd/{}/store", std::process::id(), self.api.as_raw_fd())
     }
 }
 
@@ -178,7 +190,7 @@ impl Services<'_> {
     fn map_input(&mut self, input: &Input, monitor: &mut dyn Monitor) -> Result<Value, BuildError> {
         let target = self.places.inputs.join(&input.name);
         fs::create_dir(&target).context("create", &target)?;
-        let store = JsonObject::new().with("store", self.places.store_socket.to_string_lossy().as_ref());
+        let store = JsonObject::new().with("store", self.places.store_address().as_str());
         let args = JsonObject::new()
             .with("origin", input.origin.as_str())
             .with("refs", Value::Object(input.refs.clone()))

@@ -47,7 +47,8 @@ impl Console {
     /// It is not there after ten seconds.
     #[must_use]
     pub fn connect(socket: &Path) -> Self {
-        let stream = wait_for("the console", Duration::from_secs(10), || UnixStream::connect(socket).map_err(|e| e.to_string()));
+        let stream =
+            wait_for("the console", Duration::from_secs(10), || UnixStream::connect(socket).map_err(|e| e.to_string()));
         let heard = Arc::new(Mutex::new(Heard::default()));
         let (shared, mut from) = (Arc::clone(&heard), stream.try_clone().expect("a second handle of the console"));
         let reader = std::thread::spawn(move || {
@@ -95,7 +96,8 @@ impl Console {
             let closed = {
                 let mut heard = self.heard();
                 let rest = &heard.text[heard.at..];
-                let found = words.iter().enumerate().filter_map(|(which, word)| Some((rest.find(word)?, which, word.len())));
+                let found =
+                    words.iter().enumerate().filter_map(|(which, word)| Some((rest.find(word)?, which, word.len())));
                 if let Some((offset, which, length)) = found.min() {
                     let before = rest[..offset].to_owned();
                     heard.at += offset + length;

@@ -280,7 +280,8 @@ fn built(ended: Ended) -> Built {
     let mut events: Vec<Value> = Vec::new();
     let mut job = Value::Null;
     for line in ended.stdout.lines() {
-        let mut value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("no JSON ({e}): {line}\n{}", ended.stderr));
+        let mut value: Value =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("no JSON ({e}): {line}\n{}", ended.stderr));
         match value["type"].as_str() {
             Some("result") => job = value["job"].take(),
             Some("job") => {}

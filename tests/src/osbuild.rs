@@ -192,10 +192,8 @@ pub fn manifest(pipelines: &[Value]) -> Value {
 /// The same with files in source org.osbuild.inline.
 #[must_use]
 pub fn manifest_with(pipelines: &[Value], files: &[&[u8]]) -> Value {
-    let items: serde_json::Map<String, Value> = files
-        .iter()
-        .map(|data| (reference(data), json!({"encoding": "base64", "data": base64(data)})))
-        .collect();
+    let items: serde_json::Map<String, Value> =
+        files.iter().map(|data| (reference(data), json!({"encoding": "base64", "data": base64(data)}))).collect();
     json!({"version": "2", "pipelines": pipelines, "sources": {"org.osbuild.inline": {"items": items}}})
 }
 
@@ -251,6 +249,9 @@ pub fn listing(root: &Path) -> Vec<(String, String)> {
 mod tests {
     #[test]
     fn base64_is_padded() {
-        assert_eq!(["", "f", "fo", "foo", "foob"].map(|text| super::base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(
+            ["", "f", "fo", "foo", "foob"].map(|text| super::base64(text.as_bytes())),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
+        );
     }
 }

@@ -28,7 +28,11 @@ pub fn bin_dir() -> PathBuf {
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let path = bin_dir().join(name);
-    assert!(path.is_file(), "{} is missing: run the tests by ./dev test, which builds it, or set FORGE_BIN_DIR", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run the tests by ./dev test, which builds it, or set FORGE_BIN_DIR",
+        path.display()
+    );
     path
 }
 
@@ -43,7 +47,11 @@ pub fn libdir() -> PathBuf {
         None => bin_dir().join("libdir"),
     };
     let stages = path.join("stages");
-    assert!(stages.is_dir(), "{} is missing: run the tests by ./dev test, which fills it, or set FORGE_LIBDIR", stages.display());
+    assert!(
+        stages.is_dir(),
+        "{} is missing: run the tests by ./dev test, which fills it, or set FORGE_LIBDIR",
+        stages.display()
+    );
     path
 }
 

@@ -133,7 +133,8 @@ impl Room {
         let known: Vec<String> = self.mounts.iter().map(|line| place(line)).collect();
         wait_for("the room to be clean", Duration::from_secs(10), || {
             let processes = self.processes();
-            let mounts: Vec<String> = self.mounts_now().iter().map(|line| place(line)).filter(|m| !known.contains(m)).collect();
+            let mounts: Vec<String> =
+                self.mounts_now().iter().map(|line| place(line)).filter(|m| !known.contains(m)).collect();
             if processes.is_empty() && mounts.is_empty() {
                 return Ok(());
             }

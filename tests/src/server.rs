@@ -181,12 +181,19 @@ fn serve(stream: &TcpStream, root: &Path, state: &Mutex<State>, end: &AtomicBool
 
 fn chosen(state: &State, path: &str) -> Option<Answer> {
     let exact = state.answers.get(path);
-    let below = || state.answers.iter().find(|(key, _)| key.ends_with('/') && path.starts_with(key.as_str())).map(|(_, a)| a);
+    let below =
+        || state.answers.iter().find(|(key, _)| key.ends_with('/') && path.starts_with(key.as_str())).map(|(_, a)| a);
     exact.or_else(below).cloned()
 }
 
 /// Returns whether the connection stays open.
-fn respond(mut out: &TcpStream, request: &Request, root: &Path, state: &Mutex<State>, end: &AtomicBool) -> io::Result<bool> {
+fn respond(
+    mut out: &TcpStream,
+    request: &Request,
+    root: &Path,
+    state: &Mutex<State>,
+    end: &AtomicBool,
+) -> io::Result<bool> {
     let answer = chosen(&locked(state), &request.path);
     let path = match &answer {
         Some(Answer::Other(path)) => path,
@@ -217,7 +224,9 @@ fn respond(mut out: &TcpStream, request: &Request, root: &Path, state: &Mutex<St
     let dated = modified.map(|time| format!("Last-Modified: {time}\r\n")).unwrap_or_default();
     let from = request.range_from.filter(|from| *from < body.len());
     let (status, range) = match from {
-        Some(from) => ("206 Partial Content", format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len())),
+        Some(from) => {
+            ("206 Partial Content", format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len()))
+        }
         None => ("200 OK", String::new()),
     };
     let part = &body[from.unwrap_or(0)..];
@@ -256,7 +265,8 @@ fn file(root: &Path, path: &str) -> (Option<Vec<u8>>, Option<String>) {
     if read.is_err() {
         return (None, None);
     }
-    let time = fs::metadata(&path).and_then(|m| m.modified()).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let time =
+        fs::metadata(&path).and_then(|m| m.modified()).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     (Some(content), time.map(|time| http_date(time.as_secs())))
 }
 
@@ -305,7 +315,10 @@ mod tests {
         let time = whole.lines().find_map(|line| line.strip_prefix("Last-Modified: ")).unwrap().to_owned();
         assert!(get(&server, &format!("GET /a+b HTTP/1.1\r\nIf-Modified-Since: {time}")).starts_with("HTTP/1.1 304"));
         let rest = get(&server, "GET /a+b HTTP/1.1\r\nRange: bytes=3-");
-        assert!(rest.starts_with("HTTP/1.1 206") && rest.contains("bytes 3-4/5") && rest.ends_with("\r\n\r\nlo"), "{rest}");
+        assert!(
+            rest.starts_with("HTTP/1.1 206") && rest.contains("bytes 3-4/5") && rest.ends_with("\r\n\r\nlo"),
+            "{rest}"
+        );
         assert!(get(&server, "GET /../etc/passwd HTTP/1.1").starts_with("HTTP/1.1 404"));
         assert_eq!(server.take_requests(), ["/a+b", "/a+b"]);
 

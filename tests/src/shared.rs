@@ -98,7 +98,8 @@ impl Shared {
 pub fn packages(lock: &Value) -> Vec<(String, String)> {
     let sets = ["base", "extra"].map(|set| lock["sets"][set].as_array().expect("a set of the lock"));
     let text = |package: &Value, key: &str| package[key].as_str().expect("a package of the lock").to_owned();
-    let mut all: Vec<_> = sets.into_iter().flatten().map(|package| (text(package, "name"), text(package, "version"))).collect();
+    let mut all: Vec<_> =
+        sets.into_iter().flatten().map(|package| (text(package, "name"), text(package, "version"))).collect();
     all.sort();
     all
 }

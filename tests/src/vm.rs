@@ -45,7 +45,18 @@ impl Machine {
         let socket = room.path("console");
         let mut qemu = room.command("qemu-system-x86_64");
         // Software emulation is what every machine has. With cmpxchg16b guests panic at random under QEMU 7.2's.
-        qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", "2", "-m", "1536"]);
+        qemu.args([
+            "-machine",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "Nehalem,-cx16",
+            "-smp",
+            "2",
+            "-m",
+            "1536",
+        ]);
         qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-device", "virtio-rng-pci"]);
         qemu.arg("-drive").arg(format!("file={},if=virtio,format=qcow2,snapshot=on", disk.display()));
         qemu.arg("-serial").arg(format!("unix:{},server=on,wait=off", socket.display()));

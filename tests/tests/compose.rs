@@ -125,7 +125,10 @@ fn what_did_not_change_is_not_done_again() {
 
     // The archive has a newer version.
     forge.archive.switch_release(&forge.server, "next");
-    forge.server.answer(&forge.archive.packages_path(), forge_tests::server::Answer::Other(forge.archive.packages_path().replace("trixie", "next")));
+    forge.server.answer(
+        &forge.archive.packages_path(),
+        forge_tests::server::Answer::Other(forge.archive.packages_path().replace("trixie", "next")),
+    );
     let newer = forge.build(&format!("{BLUEPRINT}\n[[packages]]\nname = \"fixture-leaf\"\n"));
     newer.assert_succeeded();
     let debs: Vec<String> = forge.server.take_requests().into_iter().filter(|path| path.ends_with(".deb")).collect();

@@ -1,13 +1,15 @@
 //! forge-osbuild alone, with the native modules, on small manifests: what it builds, what it keeps, what it refuses, and
 //! what is left when it is killed. Needs root; no network.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use forge_tests::osbuild::{Osbuild, listing, manifest, manifest_with, pipeline, reference, stage, stage_with};
-use forge_tests::place::{program, ready, skip};
-use forge_tests::room::wait_for;
+use forge_tests::place::{have, libdir, program, ready, skip};
+use forge_tests::room::{scratch, wait_for};
 use serde_json::{Value, json};
 
 /// Enough for every store of these tests.
@@ -21,7 +23,7 @@ fn mkdir(path: &str) -> Value {
     stage("org.osbuild.mkdir", &json!({"paths": [{"path": path, "mode": 0o750}]}))
 }
 
-fn names(root: &std::path::Path) -> Vec<String> {
+fn names(root: &Path) -> Vec<String> {
     listing(root).into_iter().map(|(name, _)| name).collect()
 }
 
@@ -86,7 +88,8 @@ fn a_failing_stage_fails_the_run_and_says_what_it_said() {
     assert!(!engine.exported("os").exists(), "nothing is exported after a failure");
     engine.room.assert_clean();
 
-    let ran = engine.export(&manifest(&[pipeline("os", &[stage("org.osbuild.error", &json!({"returncode": 3}))])]), &["os"]);
+    let ran =
+        engine.export(&manifest(&[pipeline("os", &[stage("org.osbuild.error", &json!({"returncode": 3}))])]), &["os"]);
     assert!(!ran.success);
 }
 
@@ -96,7 +99,8 @@ fn what_was_kept_is_not_built_again() {
         return;
     }
     // Each run of this stage leaves a trace that the next one would not repeat.
-    let engine = Osbuild::new().with_stages(&[("org.example.clock", "cat /proc/sys/kernel/random/uuid > /run/osbuild/tree/uuid\n")]);
+    let engine = Osbuild::new()
+        .with_stages(&[("org.example.clock", "cat /proc/sys/kernel/random/uuid > /run/osbuild/tree/uuid\n")]);
     let stages = |last: &str| [stage("org.example.clock", &json!({})), mkdir("/shared"), mkdir(last)];
     let run = |last: &str| {
         let out = engine.path("out").to_string_lossy().into_owned();
@@ -125,16 +129,27 @@ fn progress_is_a_json_sequence() {
     }
     let engine = Osbuild::new();
     let manifest = manifest(&[pipeline("os", &[mkdir("/a"), stage("org.osbuild.noop", &json!({}))])]);
-    let ran = engine.run(&manifest, &["--monitor", "JSONSeqMonitor", "--export", "os", "--output-directory", "/tmp/none"]);
+    let ran = engine.run(
+        &manifest,
+        &["--monitor", "JSONSeqMonitor", "--export", "os", "--output-directory", &engine.path("out").to_string_lossy()],
+    );
     assert!(ran.success, "{}\n{}", ran.stdout, ran.stderr);
     let records = ran.records();
     let messages: Vec<&str> = records.iter().filter_map(|record| record["message"].as_str()).collect();
     assert!(messages[0].starts_with("starting "), "{messages:?}");
-    for wanted in ["Starting pipeline os", "Starting module org.osbuild.mkdir", "Finished module org.osbuild.noop", "Finished pipeline os"] {
+    for wanted in [
+        "Starting pipeline os",
+        "Starting module org.osbuild.mkdir",
+        "Finished module org.osbuild.noop",
+        "Finished pipeline os",
+    ] {
         assert!(messages.contains(&wanted), "no {wanted:?} in {messages:?}");
     }
     let finished = records.iter().find(|record| record["message"] == "Finished module org.osbuild.mkdir").unwrap();
-    assert_eq!((&finished["result"]["name"], &finished["result"]["success"]), (&json!("org.osbuild.mkdir"), &json!(true)));
+    assert_eq!(
+        (&finished["result"]["name"], &finished["result"]["success"]),
+        (&json!("org.osbuild.mkdir"), &json!(true))
+    );
     assert!(finished["duration"].is_number() && finished["timestamp"].is_number(), "{finished}");
     assert_eq!(finished["progress"]["progress"]["total"], 2, "{finished}");
 }
@@ -151,7 +166,8 @@ fn inspect_prints_identifiers_and_refuses_what_is_wrong() {
     let id = "beda46704765a47e6d4f44aff22168ae36866c9c0e6e11552b775b77776b2969";
     assert_eq!(ran.json()["pipelines"][0]["stages"][0]["id"], id);
 
-    let wrong = manifest(&[pipeline("os", &[stage("org.osbuild.mkdir", &json!({"paths": [{"mode": 1}], "colour": 2}))])]);
+    let wrong =
+        manifest(&[pipeline("os", &[stage("org.osbuild.mkdir", &json!({"paths": [{"mode": 1}], "colour": 2}))])]);
     let ran = engine.run(&wrong, &["--inspect"]);
     assert!(!ran.success);
     let result = ran.json();
@@ -210,25 +226,49 @@ fn assert_harmless(vandal: &str) {
     let from = format!("input://files/{}", reference(text));
     let base = [
         mkdir("/d"),
-        stage_with("org.osbuild.copy", &json!({"paths": [{"from": from, "to": "tree:///d/f"}]}), &json!({"files": files})),
+        stage_with(
+            "org.osbuild.copy",
+            &json!({"paths": [{"from": from, "to": "tree:///d/f"}]}),
+            &json!({"files": files}),
+        ),
     ];
     let bad = [
-        stage_with("org.osbuild.copy", &json!({"paths": [{"from": "input://t/d", "to": "tree:///d"}]}), &json!({"t": tree})),
+        stage_with(
+            "org.osbuild.copy",
+            &json!({"paths": [{"from": "input://t/d", "to": "tree:///d"}]}),
+            &json!({"t": tree}),
+        ),
         stage_with("org.example.vandal", &json!({}), &json!({"t": tree, "f": files})),
     ];
     let manifest = manifest_with(&[pipeline("base", &base), pipeline("bad", &bad)], &[text]);
     let ran = engine.run(
         &manifest,
-        &[&KEEP[..], &["--checkpoint", "base", "--json", "--export", "bad", "--output-directory", &engine.path("out").to_string_lossy()]].concat(),
+        &[
+            &KEEP[..],
+            &[
+                "--checkpoint",
+                "base",
+                "--json",
+                "--export",
+                "bad",
+                "--output-directory",
+                &engine.path("out").to_string_lossy(),
+            ],
+        ]
+        .concat(),
     );
     assert!(ran.success, "the stage got through: {}\n{}", ran.stdout, ran.stderr);
     assert_eq!(names(&engine.exported("bad")), ["d", "d/f", "mine"]);
     let ran = engine.run(
         &manifest,
-        &[&KEEP[..], &["--json", "--export", "base", "--output-directory", &engine.path("out").to_string_lossy()]].concat(),
+        &[&KEEP[..], &["--json", "--export", "base", "--output-directory", &engine.path("out").to_string_lossy()]]
+            .concat(),
     );
     assert!(ran.success && ran.json()["log"].as_object().is_some_and(serde_json::Map::is_empty), "{}", ran.stdout);
-    assert_eq!(listing(&engine.exported("base")), [("d".into(), "directory".into()), ("d/f".into(), "precious\n".into())]);
+    assert_eq!(
+        listing(&engine.exported("base")),
+        [("d".into(), "directory".into()), ("d/f".into(), "precious\n".into())]
+    );
     let cached = listing(&engine.path("store/sources"));
     assert!(cached.iter().any(|(_, content)| content == "precious\n"), "the source's file is as it was: {cached:?}");
     engine.room.assert_clean();
@@ -273,9 +313,12 @@ fn a_stage_changes_its_own_copy_of_the_tree() {
         (ran.json()["log"]["os"].as_array().map_or(0, Vec::len), listing(&engine.exported("os")))
     };
     let before = [("d".into(), "directory".into()), ("d/x".into(), "x\n".into()), ("f".into(), "one\n".into())];
-    assert_eq!(run(&[write.clone()]), (1, before.to_vec()));
+    assert_eq!(run(std::slice::from_ref(&write)), (1, before.to_vec()));
     let (built, after) = run(&[write.clone(), change]);
-    assert_eq!((built, after), (1, vec![("d".to_owned(), "directory".to_owned()), ("f".to_owned(), "one\ntwo\n".to_owned())]));
+    assert_eq!(
+        (built, after),
+        (1, vec![("d".to_owned(), "directory".to_owned()), ("f".to_owned(), "one\ntwo\n".to_owned())])
+    );
     assert_eq!(run(&[write]), (0, before.to_vec()));
 }
 
@@ -288,10 +331,15 @@ fn a_killed_engine_leaves_nothing_that_hinders_the_next() {
     let engine = Osbuild::new().with_stages(&[("org.example.wait", wait)]);
     let slow = manifest(&[pipeline("os", &[mkdir("/a"), stage("org.example.wait", &json!({}))])]);
     let arguments = [&KEEP[..], &["--checkpoint", "org.osbuild.mkdir", "--export", "os"]].concat();
-    let mut child = engine.start(&slow, &[&arguments[..], &["--output-directory", "/tmp/none"]].concat());
+    let mut child =
+        engine.start(&slow, &[&arguments[..], &["--output-directory", &engine.path("out").to_string_lossy()]].concat());
     wait_for("the stage to start", Duration::from_secs(30), || {
         let processes = engine.room.processes();
-        if processes.iter().any(|(_, line)| line.contains("sleep 300")) { Ok(()) } else { Err(format!("{processes:?}")) }
+        if processes.iter().any(|(_, line)| line.contains("sleep 300")) {
+            Ok(())
+        } else {
+            Err(format!("{processes:?}"))
+        }
     });
     let (pid, _) = engine.room.processes().into_iter().find(|(_, line)| line.contains("forge-osbuild")).unwrap();
     let killed = engine.room.command("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
@@ -334,50 +382,85 @@ fn sources_are_checked_before_anything_is_built() {
     engine.room.assert_clean();
 }
 
-/// Upstream's identifiers and trees. The corpus is not part of the repository: `FORGE_OSBUILD_CORPUS` says where it is.
+/// The corpus of upstream's results is not part of the repository: `FORGE_OSBUILD_CORPUS` says where it is.
+fn corpus() -> Option<PathBuf> {
+    let Some(corpus) = std::env::var_os("FORGE_OSBUILD_CORPUS").map(PathBuf::from) else {
+        skip("FORGE_OSBUILD_CORPUS is not set");
+        return None;
+    };
+    ready(&["bwrap", "python3"]).then_some(corpus)
+}
+
+/// Whether every module and runner of a manifest is in our libdir, and what they run on this machine is there.
+fn is_native(manifest: &Value, libdir: &Path) -> bool {
+    let mut all = true;
+    each_module(manifest, &mut |class, name| {
+        let needs = if name == "org.osbuild.qemu" { "qemu-img" } else { "sh" };
+        all &= libdir.join(class).join(name).exists() && have(needs);
+    });
+    all
+}
+
+/// Runs one of the corpus's programs with the engine; returns whether it was content, and what it said.
+fn corpus_tool(tool: &Path, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new("python3");
+    command.arg(tool).args(arguments).arg("--osbuild").arg(program("forge-osbuild")).arg("--libdir").arg(libdir());
+    let output = command.output().expect("python3");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
 #[test]
-fn the_corpus_of_upstream_gives_the_same() {
-    let Some(corpus) = std::env::var_os("FORGE_OSBUILD_CORPUS").map(std::path::PathBuf::from) else {
-        return skip("FORGE_OSBUILD_CORPUS is not set");
-    };
-    if !ready(&["bwrap", "python3"]) {
-        return;
-    }
-    let (engine, libdir) = (program("forge-osbuild"), forge_tests::place::libdir());
-    let native = |manifest: &Value| {
-        let mut all = true;
-        each_module(manifest, &mut |class, name| all &= libdir.join(class).join(name).exists());
-        all
-    };
+fn identifiers_are_those_of_upstream() {
+    let Some(corpus) = corpus() else { return };
+    let text = fs::read(corpus.join("inspect-cases.json")).expect("the corpus's manifests");
+    let mut all: Value = serde_json::from_slice(&text).expect("the corpus's manifests");
+    let cases = all["cases"].as_object_mut().expect("cases");
+    let total = cases.len();
+    let libdir = libdir();
+    cases.retain(|_, case| {
+        let manifest = serde_json::from_str(case["manifest_text"].as_str().unwrap_or_default());
+        manifest.is_ok_and(|manifest: Value| is_native(&manifest, &libdir))
+    });
+    let left = cases.len();
+    eprintln!("{left} of {total} manifests; the others name modules we do not have");
+    assert!(left > 0, "no manifest has only native modules");
+    // The program reads the manifests from the directory above its own.
+    let place = scratch();
+    fs::create_dir(place.path().join("tools")).expect("a directory");
+    let tool = place.path().join("tools/check-ids.py");
+    fs::copy(corpus.join("tools/check-ids.py"), &tool).expect("the program");
+    fs::write(place.path().join("inspect-cases.json"), all.to_string()).expect("the manifests");
+    let (same, said) = corpus_tool(&tool, &[]);
+    assert!(same, "{said}");
+}
+
+#[test]
+fn trees_are_those_of_upstream() {
+    let Some(corpus) = corpus() else { return };
+    let libdir = libdir();
     let (mut run, mut left, mut failed) = (0, Vec::new(), String::new());
     for entry in fs::read_dir(corpus.join("cases")).expect("the corpus's cases").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let text = fs::read(entry.path().join("manifest.json")).expect("a case's manifest");
         let manifest: Value = serde_json::from_slice(&text).expect("a case's manifest");
-        if !native(&manifest) {
+        if !is_native(&manifest, &libdir) {
             left.push(name);
             continue;
         }
         run += 1;
-        let output = Command::new("python3")
-            .arg(corpus.join("tools/corpus.py"))
-            .args(["verify", "--only", &name, "--osbuild"])
-            .arg(&engine)
-            .arg("--libdir")
-            .arg(&libdir)
-            .output()
-            .expect("python3");
-        if !output.status.success() {
-            failed.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(&output.stdout)));
+        let (same, said) = corpus_tool(&corpus.join("tools/corpus.py"), &["verify", "--only", &name]);
+        if !same {
+            let _ = writeln!(failed, "{name}: {said}");
         }
     }
     left.sort();
-    eprintln!("{run} cases of the corpus run; {} left out because not all their modules are native: {}", left.len(), left.join(" "));
-    assert!(run > 0, "no case of the corpus has only native modules");
+    eprintln!("{run} cases; {} left out because we do not have all their modules: {}", left.len(), left.join(" "));
+    assert!(run > 0, "no case has only native modules");
     assert!(failed.is_empty(), "{failed}");
 }
 
-/// All modules a manifest (of either version) names, with their directories in a libdir.
+/// All modules and runners a manifest (of either version) names, with their directories in a libdir.
 fn each_module(value: &Value, found: &mut dyn FnMut(&str, &str)) {
     let Some(object) = value.as_object() else {
         if let Some(list) = value.as_array() {
@@ -386,6 +469,10 @@ fn each_module(value: &Value, found: &mut dyn FnMut(&str, &str)) {
         return;
     };
     for (key, value) in object {
+        if let ("runner", Some(name)) = (key.as_str(), value.as_str()) {
+            // Which of several versions serves is the engine's choice.
+            found("runners", name.trim_end_matches(|c: char| c.is_ascii_digit()));
+        }
         let class = match key.as_str() {
             "stages" => "stages",
             "inputs" => "inputs",
@@ -400,7 +487,9 @@ fn each_module(value: &Value, found: &mut dyn FnMut(&str, &str)) {
         };
         let items: Vec<&Value> = match value {
             Value::Array(list) => list.iter().collect(),
-            Value::Object(map) if class == "assemblers" => vec![value].into_iter().filter(|_| !map.is_empty()).collect(),
+            Value::Object(map) if class == "assemblers" => {
+                vec![value].into_iter().filter(|_| !map.is_empty()).collect()
+            }
             Value::Object(map) => map.values().collect(),
             _ => Vec::new(),
         };

@@ -62,11 +62,17 @@ impl Findings {
 fn look_at_the_deployment(found: &mut Findings, console: &mut Console, shared: &Shared) {
     let status = as_root(console, "ostree admin status").text;
     let booted = status.lines().find(|line| line.trim_start().starts_with("* ")).unwrap_or_default();
-    found.expect(booted.contains(&format!("debian {}", shared.commit)), format!("not booted: {}: {status}", shared.commit));
+    found.expect(
+        booted.contains(&format!("debian {}", shared.commit)),
+        format!("not booted: {}: {status}", shared.commit),
+    );
     found.expect(status.contains(&shared.reference), format!("origin: {status}"));
     for place in ["/usr/x", "/usr/bin/x", "/usr/lib/sysimage/dpkg/x"] {
         let touched = as_root(console, &format!("touch {place}"));
-        found.expect(touched.status != 0 && touched.text.contains("Read-only file system"), format!("{place}: {touched:?}"));
+        found.expect(
+            touched.status != 0 && touched.text.contains("Read-only file system"),
+            format!("{place}: {touched:?}"),
+        );
     }
     for place in ["/etc/x", "/var/x", "/home/admin/x", "/root/x", "/opt/x", "/usr/local/bin/x", "/srv/x", "/tmp/x"] {
         let touched = as_root(console, &format!("touch {place} && rm {place}"));
@@ -84,7 +90,8 @@ fn look_at_the_packages(found: &mut Findings, console: &mut Console, shared: &Sh
     let mut installed = Vec::new();
     for line in listed.lines() {
         let mut fields = line.split('\t').map(str::trim);
-        let (state, name, version) = (fields.next(), fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let (state, name, version) =
+            (fields.next(), fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         found.expect(state == Some("ii"), format!("dpkg: {line}"));
         installed.push((name.to_owned(), version.to_owned()));
     }
@@ -135,7 +142,8 @@ fn the_image_boots_by_bios_and_is_what_the_blueprint_says() {
     look_at_the_deployment(&mut found, console, &shared);
     look_at_the_packages(&mut found, console, &shared);
     look_at_the_customizations(&mut found, console);
-    let errors = as_root(console, "journalctl -b -p err -o cat --no-pager -t systemd -t systemd-tmpfiles -t ostree-remount");
+    let errors =
+        as_root(console, "journalctl -b -p err -o cat --no-pager -t systemd -t systemd-tmpfiles -t ostree-remount");
     found.equal("errors in the journal", &errors.text, "");
     found.assert_none();
 }

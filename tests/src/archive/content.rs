@@ -16,11 +16,19 @@ const KERNEL: &str = "6.0.0-fixture";
 
 /// What dpkg, maintainer scripts and the stages run in the tree.
 const SHELL: [&str; 27] = [
-    "bash", "sh", "cat", "chmod", "chown", "cp", "cut", "diff", "env", "false", "find", "grep", "head", "id", "ldconfig", "ln",
-    "ls", "mkdir", "mv", "rm", "rmdir", "sed", "sleep", "sort", "tail", "touch", "true",
+    "bash", "sh", "cat", "chmod", "chown", "cp", "cut", "diff", "env", "false", "find", "grep", "head", "id",
+    "ldconfig", "ln", "ls", "mkdir", "mv", "rm", "rmdir", "sed", "sleep", "sort", "tail", "touch", "true",
 ];
 const DPKG: [&str; 9] = [
-    "dpkg", "dpkg-deb", "dpkg-divert", "dpkg-query", "dpkg-split", "dpkg-statoverride", "dpkg-trigger", "start-stop-daemon", "tar",
+    "dpkg",
+    "dpkg-deb",
+    "dpkg-divert",
+    "dpkg-query",
+    "dpkg-split",
+    "dpkg-statoverride",
+    "dpkg-trigger",
+    "start-stop-daemon",
+    "tar",
 ];
 
 /// Where the key is, on the machine that builds and in what is built.
@@ -80,7 +88,9 @@ fn base_files() -> Package {
         package = package.with(&format!("etc/{name}"), Entry::Text(text.into()));
     }
     let release = "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"Debian Forge fixture\"\n";
-    package.with("usr/lib/os-release", Entry::Text(release.into())).with("etc/os-release", Entry::Link("../usr/lib/os-release".into()))
+    package
+        .with("usr/lib/os-release", Entry::Text(release.into()))
+        .with("etc/os-release", Entry::Link("../usr/lib/os-release".into()))
 }
 
 /// Adds programs of this machine and the libraries they load.
@@ -102,7 +112,11 @@ fn programs(mut package: Package, names: &[&str]) -> io::Result<Package> {
 fn libraries(program: &Path) -> io::Result<Vec<PathBuf>> {
     let Ok(text) = checked(Command::new("ldd").arg(program)) else { return Ok(Vec::new()) };
     let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/'))).map(PathBuf::from).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .map(PathBuf::from)
+        .collect())
 }
 
 /// /lib and its like are links into /usr.
@@ -113,7 +127,8 @@ fn merged(path: &Path) -> String {
 
 /// A dracut that always makes the same image, in which the programs have the right names.
 fn dracut() -> Package {
-    let image = cpio(&["usr/lib/ostree/ostree-prepare-root", "usr/lib/systemd/system-generators/systemd-fstab-generator"]);
+    let image =
+        cpio(&["usr/lib/ostree/ostree-prepare-root", "usr/lib/systemd/system-generators/systemd-fstab-generator"]);
     let script = "#!/bin/sh\nfor image; do :; done\ncp /usr/share/fixture/initramfs.img \"$image\"\n";
     Package::new("dracut", "106-1")
         .field("Depends", "fixture-shell")
@@ -173,7 +188,8 @@ fn troublesome() -> Vec<Package> {
     vec![
         Package::new("fixture-broken", "1.0-1").field("Depends", "fixture-absent (>= 2)"),
         Package::new("fixture-rival", "1.0-1").field("Conflicts", "fixture-leaf"),
-        Package::new("fixture-failing", "1.0-1").postinst("echo preparing the impossible\necho cannot do it >&2\nexit 3\n"),
+        Package::new("fixture-failing", "1.0-1")
+            .postinst("echo preparing the impossible\necho cannot do it >&2\nexit 3\n"),
         Package::new("fixture-slow", "1.0-1").postinst("echo taking my time\nsleep 600\n"),
         // Small as a file, large in a tree.
         Package::new("fixture-large", "1.0-1").with("usr/share/fixture-large/zeros", Entry::Zeros(512 << 20)),

@@ -115,7 +115,8 @@ impl Archive {
         }
         let distribution = content::distribution(&format!("{}/debian", server.url()));
         fs::write(place.join("distributions/debian-13.toml"), distribution).expect("the distribution's definition");
-        fs::write(place.join("image-types/ostree-commit.toml"), content::image_type()).expect("the image type's definition");
+        fs::write(place.join("image-types/ostree-commit.toml"), content::image_type())
+            .expect("the image type's definition");
         fs::copy(self.key(), place.join("fixture.gpg")).expect("the key");
     }
 }

@@ -80,7 +80,9 @@ impl Package {
         }
         let file = format!("{}_{}_{architecture}.deb", self.name, self.version);
         let path = pool.join(&file);
-        checked(Command::new("dpkg-deb").args(["--build", "--root-owner-group", "-Zgzip", "-z1"]).arg(&root).arg(&path))?;
+        checked(
+            Command::new("dpkg-deb").args(["--build", "--root-owner-group", "-Zgzip", "-z1"]).arg(&root).arg(&path),
+        )?;
         let bytes = fs::read(&path)?;
         Ok(format!("{control}Filename: pool/{file}\nSize: {}\nSHA256: {}\n\n", bytes.len(), sha256(&bytes)))
     }

@@ -75,7 +75,8 @@ fn options() -> Result<Options, String> {
             "--runs" => {
                 let text = value()?;
                 let runs = text.parse().ok().filter(|runs| (1..=99).contains(runs));
-                options.runs = runs.ok_or_else(|| format!("--runs takes a number from 1 to 99, not {text:?}\n{USAGE}"))?;
+                options.runs =
+                    runs.ok_or_else(|| format!("--runs takes a number from 1 to 99, not {text:?}\n{USAGE}"))?;
             }
             "--directory" => options.directory = PathBuf::from(value()?),
             "-h" | "--help" => return Err(USAGE.to_owned()),
@@ -127,7 +128,11 @@ fn measure(options: &Options) -> io::Result<Vec<Line>> {
 
 fn build(forge: &Forge, blueprint: &str) -> io::Result<Built> {
     let built = forge.build_with(blueprint, &["--type", "ostree-commit"]);
-    if built.ended.code == Some(0) { Ok(built) } else { Err(io::Error::other(format!("the build failed:\n{}", built.message()))) }
+    if built.ended.code == Some(0) {
+        Ok(built)
+    } else {
+        Err(io::Error::other(format!("the build failed:\n{}", built.message())))
+    }
 }
 
 fn phases(built: &Built) -> String {
@@ -162,7 +167,8 @@ fn link_debs(lock: &Value, sources: &Path, debs: &Path) -> io::Result<()> {
     }
     for package in ["base", "extra"].iter().filter_map(|set| lock["sets"][set].as_array()).flatten() {
         let text = |key: &str| package[key].as_str().unwrap_or_default();
-        let file = files.iter().find(|path| path.to_string_lossy().ends_with(text("sha256")) && !text("sha256").is_empty());
+        let file =
+            files.iter().find(|path| path.to_string_lossy().ends_with(text("sha256")) && !text("sha256").is_empty());
         let file = file.ok_or_else(|| io::Error::other(format!("package {} was not downloaded", text("name"))))?;
         let version = text("version").replace(':', "%3a");
         fs::hard_link(file, debs.join(format!("{}_{version}_{}.deb", text("name"), text("architecture"))))?;
@@ -177,6 +183,7 @@ fn mmdebstrap(forge: &Forge, lock: &Value, debs: &Path) -> io::Result<f64> {
     let mut command: Command = forge.room.command("mmdebstrap");
     command.args(["--variant=apt", "--mode=root", "--format=tar", "--quiet"]);
     command.arg(format!("--include={}", include.join(",")));
+    command.arg("--setup-hook=mkdir -p \"$1/var/cache/apt/archives\"");
     command.arg(format!("--setup-hook=sync-in {} /var/cache/apt/archives", debs.display()));
     command.args(["trixie", "-"]);
     command.arg(format!("deb {MIRROR} trixie main"));
@@ -209,7 +216,8 @@ impl Memory {
             while !ending.load(Ordering::Relaxed) {
                 for entry in fs::read_dir(&proc).into_iter().flatten().flatten() {
                     let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-                    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+                    let field =
+                        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
                     let peak = field("VmHWM:").trim_end_matches(" kB").parse().unwrap_or(0);
                     match field("Name:") {
                         "forged" => peaks.0 = peak.max(peaks.0),
