@@ -9,7 +9,7 @@ use forge_compose::{
 };
 use forge_config::Config;
 use forge_engine::build::{BuildError, Outcome, Request};
-use forge_engine::manifest::{Id, Manifest};
+use forge_engine::manifest::{Id, Manifest, Version, validate};
 use forge_engine::modules::Index;
 use forge_engine::result::RunResult;
 use serde_json::Value;
@@ -148,6 +148,10 @@ fn keep_lock(config: &Config, blueprint: &Blueprint, lock: &Lock) -> Result<(), 
 fn load(job: &JobContext<'_>, plan: &Plan, index: &Index) -> Result<(Manifest, Request), Failure> {
     let internal = |e: &dyn std::fmt::Display| Failure::new("Internal", format!("our own manifest is not valid: {e}"));
     let value = forge_engine::json::Value::from(plan.manifest.clone());
+    let issues = validate(&value, Version::V2, index).map_err(|e| internal(&e))?;
+    if let Some(issue) = issues.first() {
+        return Err(internal(&format!("{}: {}", issue.path_text(), issue.message)));
+    }
     let manifest = forge_engine::manifest::load(&value, index).map_err(|e| internal(&e))?;
     let pipeline = |name: &str| manifest.pipeline(name);
     let mut targets: Vec<Id> = Vec::new();

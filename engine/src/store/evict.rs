@@ -1,7 +1,7 @@
 //! The accounted size of a store and the eviction of the least recently used objects.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::lock::{Lock, Mode};
@@ -42,20 +42,35 @@ impl Store {
         Ok(true)
     }
 
-    fn evict(&self, wanted: u64) -> Result<(), StoreError> {
-        if self.limit == Limit::Unlimited {
-            return Ok(());
+    /// Removes every object nobody uses, because what they were made with has changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] with the first that could not be removed.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        for (used, path) in self.by_last_use()? {
+            self.evict_one(&path, used)?;
         }
+        Ok(())
+    }
+
+    fn by_last_use(&self) -> Result<Vec<(SystemTime, PathBuf)>, StoreError> {
         let objects = self.objects();
-        let mut candidates: Vec<(SystemTime, std::path::PathBuf)> = fs::read_dir(&objects)
+        let mut found: Vec<(SystemTime, PathBuf)> = fs::read_dir(&objects)
             .context("read", &objects)?
             .flatten()
             .filter(|entry| super::is_id(&entry.file_name().to_string_lossy()))
             .filter_map(|entry| Some((last_use(&entry.path())?, entry.path())))
             .collect();
-        candidates.sort();
+        found.sort();
+        Ok(found)
+    }
+
+    fn evict(&self, wanted: u64) -> Result<(), StoreError> {
+        if self.limit == Limit::Unlimited {
+            return Ok(());
+        }
         let mut freed = 0;
-        for (used, path) in candidates {
+        for (used, path) in self.by_last_use()? {
             if freed >= wanted {
                 break;
             }

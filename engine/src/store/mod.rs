@@ -515,6 +515,17 @@ mod tests {
     }
 
     #[test]
+    fn clearing_spares_what_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        let (mut held, mut free) = (filled(&store, 1), filled(&store, 1));
+        assert!(store.commit(&mut held, &id('a')).unwrap() && store.commit(&mut free, &id('b')).unwrap());
+        drop(free);
+        store.clear().unwrap();
+        assert!(store.contains(&id('a')) && !store.contains(&id('b')));
+    }
+
+    #[test]
     fn ids_cannot_be_paths() {
         assert!(is_id(&id('0')));
         assert!(!is_id("../../etc") && !is_id(&id('A')) && !is_id(""));
