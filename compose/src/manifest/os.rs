@@ -139,7 +139,9 @@ fn user(user: &User, lock: &Lock) -> Value {
     };
     set("password", password.map(|hash| json!(hash)));
     set("keys", (!user.keys.is_empty()).then(|| json!(user.keys)));
-    set("home", user.home.as_ref().map(|text| json!(text)));
+    // Named even where it is the default: without a name, Debian's useradd makes no directory.
+    let default = (user.name != "root").then(|| format!("/home/{}", user.name));
+    set("home", user.home.clone().or(default).map(Value::from));
     set("shell", user.shell.as_ref().map(|text| json!(text)));
     set("groups", (!user.groups.is_empty()).then(|| json!(user.groups)));
     set("uid", user.uid.map(|id| json!(id)));
