@@ -1,7 +1,17 @@
 //! What is wrong with a blueprint, found without the archive and without a job.
 
 use forge_compose::{Blueprint, Error, Problem};
-use forge_dbus::BlueprintProblem;
+use forge_dbus::{BlueprintProblem, ErrorName};
+
+/// Refuses a blueprint that cannot be built whatever the archive has, with every fault and its place in the file `name`.
+pub(crate) fn check(text: &str, name: &str) -> forge_dbus::Result<()> {
+    match Blueprint::parse(text, name) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(forge_dbus::Error::new(ErrorName::InvalidBlueprint, error.to_string().replace('\0', "\u{fffd}")))
+        }
+    }
+}
 
 /// Faults and warnings in the order of the text; empty for a blueprint that can be built as far as one can see from here.
 pub(crate) fn problems(text: &str) -> Vec<BlueprintProblem> {
@@ -50,5 +60,7 @@ mod tests {
         assert_eq!((bad[0].severity.as_str(), bad[0].key.as_str(), bad[0].line), ("error", "verison", 2));
         assert!(bad[0].message.contains("version"), "{bad:?}");
         assert_eq!(problems("name = [").len(), 1);
+        assert!(check("name = \"minimal\"\n", "a.toml").is_ok());
+        assert!(check("nam = 1\n", "a.toml").unwrap_err().to_string().contains("a.toml:1"));
     }
 }

@@ -132,7 +132,7 @@ impl Console {
         self.type_line(password);
         let (which, _) = self.expect(&["Login incorrect", "$ ", "# "], COMMAND);
         assert!(which > 0, "{user} cannot log in; the console:\n{}", self.end());
-        self.type_line("stty -echo cols 999; export TERM=dumb PAGER=cat SYSTEMD_PAGER=cat LESS=; bind 'set enable-bracketed-paste off'; PS1=; echo shell-$((40+2))-ready");
+        self.type_line("stty -echo cols 999; unalias -a; export TERM=dumb PAGER=cat SYSTEMD_PAGER=cat LESS=; bind 'set enable-bracketed-paste off'; PS1=; echo shell-$((40+2))-ready");
         self.expect(&["shell-42-ready\n"], COMMAND);
     }
 

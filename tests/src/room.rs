@@ -145,14 +145,16 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // --kill-child makes the kernel end the room's first process with it, and that ends all others.
+        // The end of its input ends the room's first process, and that ends all others; only then are the mounts gone and
+        // the directory can be removed.
+        drop(self.holder.stdin.take());
+        let start = Instant::now();
+        while matches!(self.holder.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // If it did not help: --kill-child makes the kernel end the first process with unshare.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
-        // The kernel takes a moment to let go of the mounts; the directory below them can be removed only then.
-        let start = Instant::now();
-        while Path::new(&format!("/proc/{}", self.init)).exists() && start.elapsed() < Duration::from_secs(10) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 }
 
@@ -191,4 +193,29 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Resul
 #[must_use]
 pub fn scratch() -> TempDir {
     tempfile::Builder::new().prefix("ft-").tempdir().expect("a temporary directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_shows_what_runs_in_it_and_ends_it() {
+        if !crate::place::ready(&["unshare", "nsenter"]) {
+            return;
+        }
+        let room = Room::new(None, |etc| fs::write(etc.join("only-here"), "x").unwrap());
+        room.assert_clean();
+        assert!(room.inside(Path::new("/etc/only-here")).is_file() && room.inside(Path::new("/etc/passwd")).is_file());
+        let mut child = room.command("sh").args(["-c", "mount -t tmpfs left /mnt; sleep 1000"]).spawn().unwrap();
+        wait_for("the sleep", Duration::from_secs(10), || {
+            let processes = room.processes();
+            if processes.iter().any(|(_, line)| line == "sleep 1000") { Ok(()) } else { Err(format!("{processes:?}")) }
+        });
+        assert!(room.mounts_now().len() > room.mounts.len(), "a mount that was left is seen");
+        let place = room.path("");
+        drop(room);
+        assert!(child.wait().is_ok_and(|status| !status.success()) && !place.exists());
+        assert!(!Path::new("/etc/only-here").exists());
+    }
 }

@@ -384,7 +384,8 @@ fn sources_are_checked_before_anything_is_built() {
 
 /// The corpus of upstream's results is not part of the repository: `FORGE_OSBUILD_CORPUS` says where it is.
 fn corpus() -> Option<PathBuf> {
-    let Some(corpus) = std::env::var_os("FORGE_OSBUILD_CORPUS").map(PathBuf::from) else {
+    let named = std::env::var_os("FORGE_OSBUILD_CORPUS").filter(|path| !path.is_empty());
+    let Some(corpus) = named.map(PathBuf::from) else {
         skip("FORGE_OSBUILD_CORPUS is not set");
         return None;
     };

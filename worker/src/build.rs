@@ -207,7 +207,12 @@ pub(crate) fn findings(job: &mut JobContext<'_>, result: &RunResult) {
 pub(crate) fn failure(result: &RunResult) -> Option<Failure> {
     if let Some((source, error)) = result.failed_source() {
         let failed: Vec<&str> = source.items.iter().filter_map(|item| item.error.as_deref()).collect();
-        let name = if failed.iter().any(|e| e.contains("checksum")) { "ArchiveFailed" } else { "NetworkFailed" };
+        let any = |text: &str| failed.iter().any(|error| error.contains(text));
+        let name = match () {
+            () if any("No space left on device") => "NoSpace",
+            () if any("checksum") => "ArchiveFailed",
+            () => "NetworkFailed",
+        };
         let message = match failed.len() {
             0 | 1 => format!("cannot download: {error}"),
             n => format!("cannot download {n} files; the first: {error}"),

@@ -108,7 +108,9 @@ pub(super) async fn failure_of(handle: &JobHandle<'_>, job: &Snapshot) -> Option
             failure.causes.push(format!("the log ends with\n{tail}"));
         }
     }
-    Some(failure.hint(format!("the whole log: forgectl job log {}", job.id)))
+    let path =
+        job.error_details.get("log").and_then(Json::as_str).map_or_else(String::new, |path| format!(" ({path})"));
+    Some(failure.hint(format!("the whole log: forgectl job log {}{path}", job.id)))
 }
 
 /// The findings of a lint as a table.
@@ -136,7 +138,7 @@ pub(super) fn severity_tone(severity: &str) -> Tone {
 }
 
 /// Error details as text, one entry a detail; without what the message says already (lists line by line), and without
-/// the log's path: there is a command for that.
+/// the log's path, which has a place of its own.
 fn details(details: &serde_json::Map<String, Json>, message: &str) -> Vec<String> {
     details
         .iter()

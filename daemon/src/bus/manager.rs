@@ -46,6 +46,7 @@ impl Manager {
             None => None,
         };
         let name = if options.name.is_empty() { "blueprint".to_owned() } else { options.name };
+        blueprint::check(&text, &name)?;
         let spec = JobSpec {
             id: 0,
             kind: JobKind::Build,

@@ -22,6 +22,9 @@ use crate::tree;
 /// Bytes hashed at a time.
 const BLOCK: usize = 1 << 17;
 
+/// With fewer bytes free a file system counts as full.
+const FULL: u64 = 1 << 20;
+
 /// The cache of checked files.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -37,6 +40,16 @@ impl Cache {
         let directory = sources.join("org.osbuild.files");
         tree::make_dirs(&directory)?;
         Ok(Self { directory })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether its file system has no room left: why a write failed is something curl does not tell.
+    pub(super) fn is_full(&self) -> bool {
+        rustix::fs::statvfs(&self.directory).is_ok_and(|fs| fs.f_bavail.saturating_mul(fs.f_frsize) < FULL)
     }
 
     /// Whether a file is there. It was checked when it came, so it is not read again.

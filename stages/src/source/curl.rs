@@ -74,6 +74,9 @@ fn download(service: &mut Service, cache: &Cache, items: &BTreeMap<String, Value
     Ok(outcomes)
 }
 
+/// curl's exit code for "could not write".
+const WRITE_ERROR: u32 = 23;
+
 /// Where a transfer stands.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
@@ -190,9 +193,15 @@ impl Download<'_> {
                 }
             }
         } else {
-            let cause = finished.cause();
+            let mut cause = finished.cause();
+            let full = finished.exit_code == WRITE_ERROR && self.cache.is_full();
+            if full {
+                cause = format!("No space left on device below {}", self.cache.path().display());
+            }
             eprintln!("failed to download {}: {cause}", transfer.url);
-            if finished.spoils_partial() {
+            if full {
+                State::Failed(cause)
+            } else if finished.spoils_partial() {
                 self.spoiled(&partial);
                 State::Missing(cause)
             } else if finished.is_transient() {

@@ -247,7 +247,7 @@ fn print(lines: &[Line], runs: usize) {
     for line in lines {
         let measured = format!("{:.1} {}", line.measured, line.unit);
         let (value, ratio) = match line.peer {
-            0.0 => (line.measured, String::new()),
+            peer if peer == 0.0 || line.limit == 0.0 => (line.measured, String::new()),
             peer => (line.measured / peer, format!("{:.3}", line.measured / peer)),
         };
         let (target, verdict) = match line.limit {

@@ -69,7 +69,7 @@ pub(crate) fn timezone(args: &Arguments) -> Result<()> {
     symlink(format!("../usr/share/zoneinfo/{zone}"), &link).doing("link", &link)
 }
 
-/// Runs org.osbuild.locale: `/etc/locale.conf`.
+/// Runs org.osbuild.locale: `/etc/default/locale`, where Debian's systemd-firstboot writes it and PAM reads it.
 pub(crate) fn locale(args: &Arguments) -> Result<()> {
     let options: Locale = args.options()?;
     let language = &options.language;
@@ -77,7 +77,7 @@ pub(crate) fn locale(args: &Arguments) -> Result<()> {
     if language.is_empty() || !language.bytes().all(valid) {
         return Err(StageError::new(format!("language {language:?}: expected a locale such as de_DE.UTF-8")));
     }
-    tree::write_file(&args.tree, "/etc/locale.conf", format!("LANG={language}\n"), 0o644)
+    tree::write_file(&args.tree, "/etc/default/locale", format!("LANG={language}\n"), 0o644)
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
         hostname(&arguments(root, json!({"hostname": "box-1.example."}))).expect("hostname");
         assert_eq!(read("etc/hostname"), "box-1.example\n");
         locale(&arguments(root, json!({"language": "de_DE.UTF-8"}))).expect("locale");
-        assert_eq!(read("etc/locale.conf"), "LANG=de_DE.UTF-8\n");
+        assert_eq!(read("etc/default/locale"), "LANG=de_DE.UTF-8\n");
         for _ in 0..2 {
             timezone(&arguments(root, json!({"zone": "Europe/London"}))).expect("timezone");
         }
