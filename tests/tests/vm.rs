@@ -67,12 +67,12 @@ fn look_at_the_deployment(found: &mut Findings, console: &mut Console, shared: &
         format!("not booted: {}: {status}", shared.commit),
     );
     found.expect(status.contains(&shared.reference), format!("origin: {status}"));
-    for place in ["/usr/x", "/usr/bin/x", "/usr/lib/sysimage/dpkg/x"] {
+    let read_only = "Read-only file system";
+    // The root of a deployment is writable but for the immutable flag.
+    let places = [("/x", "Operation not permitted"), ("/usr/x", read_only), ("/usr/bin/x", read_only)];
+    for (place, refusal) in places.into_iter().chain([("/usr/lib/sysimage/dpkg/x", read_only)]) {
         let touched = as_root(console, &format!("touch {place}"));
-        found.expect(
-            touched.status != 0 && touched.text.contains("Read-only file system"),
-            format!("{place}: {touched:?}"),
-        );
+        found.expect(touched.status != 0 && touched.text.contains(refusal), format!("{place}: {touched:?}"));
     }
     for place in ["/etc/x", "/var/x", "/home/admin/x", "/root/x", "/opt/x", "/usr/local/bin/x", "/srv/x", "/tmp/x"] {
         let touched = as_root(console, &format!("touch {place} && rm {place}"));

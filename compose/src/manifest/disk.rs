@@ -64,7 +64,7 @@ pub(super) fn pipelines(
     grub.stage("org.debian.grub2.mkimage", json!({"platforms": boot_loaders(architecture, &root_uuid)}));
 
     let mut image = tool("image");
-    write_image(&mut image, architecture, &partitions, size, &ids, &root_uuid);
+    write_image(&mut image, architecture, &partitions, size, &ids, &root_uuid, &disk.stateroot);
 
     let mut qcow2 = tool("qcow2");
     qcow2.stage_with_inputs(
@@ -132,6 +132,7 @@ fn write_image(
     size: u64,
     ids: &Ids,
     root_uuid: &str,
+    stateroot: &str,
 ) {
     let table: Vec<Value> = partitions
         .iter()
@@ -144,6 +145,8 @@ fn write_image(
     for item in partitions.iter().filter(|item| item.role == Role::Root) {
         let options = json!({
             "filename": RAW, "start": item.start, "size": item.size, "uuid": root_uuid, "label": item.name,
+            // As libostree leaves a deployment's root: what is written there would be lost with it.
+            "immutable-children": [format!("/ostree/deploy/{stateroot}/deploy")],
         });
         image.stage_with_inputs("org.debian.mke2fs", options, json!({"tree": tree_input("ostree-deployment")}));
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::grub::plain_path;
+use super::immutable;
 use super::tool::{Tool, word};
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
@@ -25,6 +26,9 @@ struct Ext4Options {
     /// UUID that seeds the hashes of directory names; `uuid` if absent.
     #[serde(default)]
     epoch_hash_seed: Option<String>,
+    /// Directories of the tree whose child directories get the immutable flag.
+    #[serde(default)]
+    immutable_children: Vec<String>,
 }
 
 /// Options of org.debian.mkfs.fat. `start` and `size` are in bytes.
@@ -61,7 +65,19 @@ pub(crate) fn mke2fs(args: &Arguments) -> Result<()> {
     let disk = tree::resolve(&args.tree, plain_path(&options.filename)?)?;
     check_place(&disk, options.start, options.size, KIB)?;
     let input = &args.input("tree")?.path;
-    ext4_tool(&options, &disk, input, args.meta.source_epoch).run()
+    let epoch = args.meta.source_epoch;
+    ext4_tool(&options, &disk, input, epoch).run()?;
+    let image = format!("{}?offset={}", word(&disk), options.start);
+    immutable::set(&image, input, &options.immutable_children, &|tool| at_epoch(tool, epoch))
+}
+
+/// Times that e2fsprogs writes are those of the epoch.
+fn at_epoch(tool: Tool, epoch: Option<i64>) -> Tool {
+    match epoch {
+        // The first is for e2fsprogs before 1.47.1, which does not know the second.
+        Some(epoch) => tool.env("E2FSPROGS_FAKE_TIME", epoch.to_string()).env("SOURCE_DATE_EPOCH", epoch.to_string()),
+        None => tool,
+    }
 }
 
 fn ext4_tool(options: &Ext4Options, disk: &Path, input: &Path, epoch: Option<i64>) -> Tool {
@@ -76,11 +92,7 @@ fn ext4_tool(options: &Ext4Options, disk: &Path, input: &Path, epoch: Option<i64
     if let Some(label) = &options.label {
         tool = tool.args(&["-L", label]);
     }
-    if let Some(epoch) = epoch {
-        // The first is for e2fsprogs before 1.47.1, which does not know the second.
-        tool = tool.env("E2FSPROGS_FAKE_TIME", epoch.to_string()).env("SOURCE_DATE_EPOCH", epoch.to_string());
-    }
-    tool.arg(word(disk)).arg(format!("{}k", options.size / KIB))
+    at_epoch(tool, epoch).arg(word(disk)).arg(format!("{}k", options.size / KIB))
 }
 
 /// The stage org.debian.mkfs.fat.

@@ -1,7 +1,7 @@
 //! Stages for Debian, which upstream does not have.
 //!
 //! What lives here: one module a stage (or a pair of stages that belong together), and what several of them share:
-//! `deb` (package files), `initramfs` (what is inside one), `status` (the dpkg database), `tmpfiles` (lines of
+//! `deb` (package files), `immutable` (an inode flag), `initramfs` (what is inside one), `status` (the dpkg database), `tmpfiles` (lines of
 //! tmpfiles.d) and `tool` (programs of the build root).
 
 mod apt_sources;
@@ -13,6 +13,7 @@ mod dracut;
 mod filesystem;
 mod gpt;
 mod grub;
+mod immutable;
 mod initramfs;
 mod lint;
 mod locale;
