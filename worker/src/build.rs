@@ -223,7 +223,8 @@ pub(crate) fn failure(result: &RunResult) -> Option<Failure> {
     let lines: Vec<&str> = stage.output.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
     let name = match stage.name.as_str() {
-        _ if last.contains("No space left on device") => "NoSpace",
+        // libostree keeps some space free and says so in its own words.
+        _ if last.contains("No space left on device") || last.contains("min-free-space") => "NoSpace",
         "org.debian.ostree.lint" => "LintFailed",
         _ => "StageFailed",
     };

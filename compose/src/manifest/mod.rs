@@ -105,14 +105,13 @@ impl Pipeline {
         self.stages.push(Value::Object(parts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
     }
 
+    /// The end of the pipeline, and the base packages: other blueprints have the same. Every further checkpoint would cost
+    /// a copy of the whole tree and its way to the disk.
     fn checkpoints(&self) -> impl Iterator<Item = Checkpoint> + '_ {
         let last = self.stages.len().saturating_sub(1);
-        let kept = move |(stage, value): &(usize, &Value)| *stage == last || value["type"] == "org.debian.dpkg";
-        self.stages
-            .iter()
-            .enumerate()
-            .filter(kept)
-            .map(|(stage, _)| Checkpoint { pipeline: self.name.to_owned(), stage })
+        let base = self.stages.iter().position(|stage| stage["type"] == "org.debian.dpkg");
+        let kept = base.filter(|base| *base != last).into_iter().chain([last]);
+        kept.map(|stage| Checkpoint { pipeline: self.name.to_owned(), stage })
     }
 
     fn into_value(self) -> Value {

@@ -102,10 +102,12 @@ fn measure(options: &Options) -> io::Result<Vec<Line>> {
     let mut times: [Vec<f64>; 4] = Default::default();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}: mmdebstrap", options.runs);
+        settle();
         times[0].push(mmdebstrap(&forge, &lock, &debs)?);
         eprintln!("run {run} of {}: forge", options.runs);
         empty_store(work.path())?;
         for (place, text) in [(1, &blueprint()), (2, &blueprint()), (3, &with_leaf)] {
+            settle();
             let start = Instant::now();
             let built = build(&forge, text)?;
             times[place].push(start.elapsed().as_secs_f64());
@@ -124,6 +126,11 @@ fn measure(options: &Options) -> io::Result<Vec<Line>> {
         size("peak memory of forged", forged, 32.0),
         size("peak memory of forge-worker", worker, 128.0),
     ])
+}
+
+/// What one run left to be written to disk must not be on the next one's bill.
+fn settle() {
+    rustix::fs::sync();
 }
 
 fn build(forge: &Forge, blueprint: &str) -> io::Result<Built> {
