@@ -67,9 +67,8 @@ impl Job {
         let append = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
         let events = File::from(beneath(self.dir.as_fd(), "events.jsonl", append).context("cannot open events.jsonl")?);
         let log = File::from(beneath(self.dir.as_fd(), "log", append).context("cannot open the log")?);
-        let cancel = Cancel::default();
         // Signals first: a thread started before would not have them blocked.
-        watch_for_signals(cancel.clone())?;
+        let cancel = Cancel::on_signals().context("cannot watch for signals")?;
         watch_for_cancel(&self.dir, cancel.clone())?;
         let outcome = Outcome {
             version: VERSION,
@@ -147,21 +146,6 @@ fn watch_for_cancel(dir: &OwnedFd, cancel: Cancel) -> anyhow::Result<()> {
                 cancel.cancel();
             }
             std::thread::sleep(CANCEL_INTERVAL);
-        }
-    })?;
-    Ok(())
-}
-
-/// The service manager's SIGTERM is a wish to cancel too.
-fn watch_for_signals(cancel: Cancel) -> anyhow::Result<()> {
-    use nix::sys::signal::{SigSet, Signal};
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
-    signals.thread_block().context("cannot block signals")?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if signals.wait().is_ok() {
-            cancel.cancel();
         }
     })?;
     Ok(())

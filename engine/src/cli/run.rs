@@ -36,8 +36,7 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
         path: args::PROGRAM.into(),
         source,
     })?;
-    let cancel = Cancel::default();
-    cancel_on_signals(cancel.clone()).map_err(output)?;
+    let cancel = Cancel::on_signals().map_err(output)?;
     let store = Store::open(&options.cache, options.cache_max_size)?;
     let mut monitor = monitor(options)?;
     let targets: BTreeSet<Id> = options.exports.iter().filter_map(|e| manifest.resolve_export(e)?.id.clone()).collect();
@@ -114,19 +113,4 @@ fn summary(manifest: &Manifest, store: &Store, request: &Request, outcome: &Outc
         }
     }
     text
-}
-
-/// Ctrl-C and the service manager's stop end the run in order, with everything unmounted and removed.
-fn cancel_on_signals(cancel: Cancel) -> io::Result<()> {
-    use nix::sys::signal::{SigSet, Signal};
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if signals.wait().is_ok() {
-            cancel.cancel();
-        }
-    })?;
-    Ok(())
 }

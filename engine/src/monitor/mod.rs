@@ -125,6 +125,27 @@ impl Monitor for NullMonitor {
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
+    /// One that SIGINT and SIGTERM raise, so that Ctrl-C and the service manager's stop end a run in order, with
+    /// everything unmounted and removed. Call it before any thread is started: those would not have them blocked.
+    ///
+    /// # Errors
+    /// The signals cannot be blocked, or no thread can be started for them.
+    pub fn on_signals() -> std::io::Result<Self> {
+        use nix::sys::signal::{SigSet, Signal};
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGINT);
+        signals.add(Signal::SIGTERM);
+        signals.thread_block()?;
+        let cancel = Self::default();
+        let raised = cancel.clone();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            if signals.wait().is_ok() {
+                raised.cancel();
+            }
+        })?;
+        Ok(cancel)
+    }
+
     /// Asks the run to stop as soon as it can.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
