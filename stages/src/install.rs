@@ -1,4 +1,4 @@
-//! The commands of the binary itself: `install LIBDIR`, `list` and the internal `child`.
+//! The commands of the binary itself: `install LIBDIR`, `list` and the internal `assemble` and `child`.
 //!
 //! A libdir we filled looks like this:
 //!
@@ -8,7 +8,8 @@
 //! LIBDIR/<class>s/<name>.meta.json
 //! LIBDIR/runners/<name>             -> ../forge-module
 //! LIBDIR/schemas/osbuild1.json, osbuild2.json
-//! LIBDIR/assemblers/, devices/, osbuild/          empty unless others fill them
+//! LIBDIR/assemblers/<name>                        a script of one line, see `assembler`
+//! LIBDIR/osbuild/                                 empty unless others fill it
 //! ```
 
 use std::ffi::OsString;
@@ -18,7 +19,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::error::{IoContext, Result};
-use crate::{child, runner, table};
+use crate::table::Entry;
+use crate::{assembler, child, runner, table};
 
 /// Name of the binary in a libdir.
 const BINARY: &str = "forge-module";
@@ -37,6 +39,7 @@ const SCHEMAS: [(&str, &str); 2] = [
 pub(crate) fn command(args: &[OsString]) -> ExitCode {
     match args {
         [word, rest @ ..] if word == "child" => child::main(rest),
+        [word, path] if word == "assemble" => assembler::main(path),
         [word, libdir] if word == "install" => match install(Path::new(libdir)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -69,7 +72,11 @@ fn install(libdir: &Path) -> Result<()> {
     replace(&libdir.join(BINARY), &own, 0o755)?;
     for module in table::modules() {
         let directory = libdir.join(module.entry.directory());
-        link(&directory.join(module.name))?;
+        let file = directory.join(module.name);
+        match module.entry {
+            Entry::Assembler(_) => replace(&file, assembler::script().as_bytes(), 0o755)?,
+            _ => link(&file)?,
+        }
         replace(&directory.join(format!("{}.meta.json", module.name)), module.meta.as_bytes(), 0o644)?;
     }
     for (name, _) in runner::RUNNERS {

@@ -1,12 +1,14 @@
 //! `forge-module`: the native OSBuild modules in one static multi-call binary.
 //!
 //! What lives here: finding out which module this process is, and the commands of the binary itself
-//! (`install`, `list`, and the internal `child`). What does not: the modules (`stage`, `source`, `input`, `mount`,
-//! `runner`), the one table of them (`table`), and how a module talks to the engine (`protocol` inside the sandbox,
+//! (`install`, `list`, and the internal `assemble` and `child`). What does not: the modules (`stage`, `assembler`, `source`, `input`, `device`,
+//! `mount`, `runner`), the one table of them (`table`), and how a module talks to the engine (`protocol` inside the sandbox,
 //! `host` outside).
 
+mod assembler;
 mod child;
 mod chroot;
+mod device;
 mod error;
 mod fd;
 mod host;

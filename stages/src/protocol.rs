@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Replies of the inputs, by input name.
     #[serde(default)]
     pub(crate) inputs: BTreeMap<String, Input>,
+    /// Replies of the devices, by device name.
+    #[serde(default)]
+    pub(crate) devices: BTreeMap<String, Device>,
     /// Mounts, by mount name.
     #[serde(default)]
     pub(crate) mounts: BTreeMap<String, Mount>,
@@ -58,6 +61,13 @@ pub(crate) struct Input {
     /// What the input says about it; `{"files": {NAME: METADATA}}` for org.osbuild.files.
     #[serde(default)]
     pub(crate) data: Value,
+}
+
+/// Reply of a device service.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Device {
+    /// The node, such as `/dev/loop0`.
+    pub(crate) path: PathBuf,
 }
 
 /// Reply of a mount service.
@@ -117,6 +127,17 @@ impl Arguments {
     /// The manifest gives none; the message names it.
     pub(crate) fn input(&self, name: &str) -> Result<&Input> {
         self.inputs.get(name).ok_or_else(|| StageError::new(format!("the manifest gives no input named {name:?}")))
+    }
+
+    /// The node of the device of that name.
+    ///
+    /// # Errors
+    /// The manifest gives none; the message names it.
+    pub(crate) fn device(&self, name: &str) -> Result<&Path> {
+        let device = self.devices.get(name);
+        device
+            .map(|device| device.path.as_path())
+            .ok_or_else(|| StageError::new(format!("the manifest gives no device named {name:?}")))
     }
 
     /// All files of an org.osbuild.files input, sorted by name.
@@ -199,7 +220,7 @@ mod tests {
         let args: Arguments = serde_json::from_value(json!({
             "tree": "/run/osbuild/tree",
             "paths": {"devices": "/dev", "inputs": "/run/osbuild/inputs", "mounts": "/run/osbuild/mounts"},
-            "devices": {}, "mounts": {"m": {}, "n": {"path": "/run/osbuild/mounts/n"}},
+            "devices": {"d": {"path": "/dev/loop0"}}, "mounts": {"m": {}, "n": {"path": "/run/osbuild/mounts/n"}},
             "inputs": {"packages": {"path": "/run/osbuild/inputs/packages", "data": {"files": {"sha256:aa": {}}}}},
             "options": {"k": 1}, "meta": {"id": "x", "source-epoch": 7}
         }))
@@ -208,6 +229,8 @@ mod tests {
         assert_eq!(args.mounts["m"].path, None);
         assert_eq!(args.single_file("packages").expect("one"), Path::new("/run/osbuild/inputs/packages/sha256:aa"));
         assert!(args.input("other").is_err());
+        assert_eq!(args.device("d").expect("device"), Path::new("/dev/loop0"));
+        assert!(args.device("other").is_err());
     }
 
     #[test]

@@ -19,10 +19,14 @@ pub(crate) type ServiceFn = fn(&mut Service, &str, &Value) -> Result<Value>;
 pub(crate) enum Entry {
     /// Runs in the sandbox on a tree.
     Stage(StageFn),
+    /// Runs in the sandbox and makes an image of an input (manifests of format 1).
+    Assembler(StageFn),
     /// Fetches content on the host.
     Source(ServiceFn),
     /// Gives a stage content, on the host.
     Input(ServiceFn),
+    /// Opens a device for a stage, on the host.
+    Device(ServiceFn),
     /// Mounts something for a stage, on the host.
     Mount(ServiceFn),
 }
@@ -32,8 +36,10 @@ impl Entry {
     pub(crate) fn directory(&self) -> &'static str {
         match self {
             Self::Stage(_) => "stages",
+            Self::Assembler(_) => "assemblers",
             Self::Source(_) => "sources",
             Self::Input(_) => "inputs",
+            Self::Device(_) => "devices",
             Self::Mount(_) => "mounts",
         }
     }
@@ -61,11 +67,17 @@ macro_rules! module {
     (Stage, $name:literal, $entry:path) => {
         module!(@row Stage, "stages", $name, $entry)
     };
+    (Assembler, $name:literal, $entry:path) => {
+        module!(@row Assembler, "assemblers", $name, $entry)
+    };
     (Source, $name:literal, $entry:path) => {
         module!(@row Source, "sources", $name, $entry)
     };
     (Input, $name:literal, $entry:path) => {
         module!(@row Input, "inputs", $name, $entry)
+    };
+    (Device, $name:literal, $entry:path) => {
+        module!(@row Device, "devices", $name, $entry)
     };
     (Mount, $name:literal, $entry:path) => {
         module!(@row Mount, "mounts", $name, $entry)
@@ -89,15 +101,15 @@ pub(crate) use module;
 
 /// Every module of this binary.
 pub(crate) fn modules() -> impl Iterator<Item = &'static Module> {
-    [
-        crate::stage::osbuild::STAGES,
+    let others = [
         crate::stage::debian::STAGES,
+        crate::assembler::ASSEMBLERS,
         crate::source::SOURCES,
         crate::input::INPUTS,
+        crate::device::DEVICES,
         crate::mount::MOUNTS,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    crate::stage::osbuild::STAGES.iter().copied().chain(others).flatten()
 }
 
 /// The stage of that name.
@@ -108,11 +120,19 @@ pub(crate) fn stage(name: &str) -> Option<StageFn> {
     })
 }
 
-/// The host service of that class (`source`, `input`, `mount`) and name.
+/// The assembler of that name. Some share their name with a stage.
+pub(crate) fn assembler(name: &str) -> Option<StageFn> {
+    modules().find_map(|m| match m.entry {
+        Entry::Assembler(run) if m.name == name => Some(run),
+        _ => None,
+    })
+}
+
+/// The host service of that class (`source`, `input`, `device`, `mount`) and name.
 pub(crate) fn service(class: &str, name: &str) -> Option<ServiceFn> {
     modules().filter(|m| m.name == name && m.entry.class() == class).find_map(|m| match m.entry {
-        Entry::Source(serve) | Entry::Input(serve) | Entry::Mount(serve) => Some(serve),
-        Entry::Stage(_) => None,
+        Entry::Source(serve) | Entry::Input(serve) | Entry::Device(serve) | Entry::Mount(serve) => Some(serve),
+        Entry::Stage(_) | Entry::Assembler(_) => None,
     })
 }
 
@@ -221,7 +241,7 @@ mod tests {
             assert!(rows.insert(file.clone()), "{file} twice");
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("meta");
-        for class in ["stages", "sources", "inputs", "mounts"] {
+        for class in ["assemblers", "stages", "sources", "inputs", "mounts"] {
             for entry in std::fs::read_dir(root.join(class)).expect("class directory") {
                 let name = entry.expect("entry").file_name();
                 let file = format!("{class}/{}", name.to_string_lossy());

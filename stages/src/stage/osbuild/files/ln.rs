@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::location::Location;
 use crate::error::{IoContext, Result};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::location::Location;
 use crate::tree;
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ mod tests {
             {"target": "/etc/hosts", "link_name": "tree:///etc/hard"},
             {"target": root.join("etc/hosts"), "link_name": "tree:///etc/hard2"}
         ]});
-        run(&super::super::arguments(root, options)).expect("links");
+        run(&crate::stage::osbuild::arguments(root, options)).expect("links");
         assert_eq!(fs::read_link(root.join("etc/soft")).expect("soft"), Path::new("/etc/hosts"));
         assert_eq!(fs::metadata(root.join("etc/hard")).expect("hard").nlink(), 3);
     }

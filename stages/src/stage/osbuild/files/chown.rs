@@ -100,7 +100,7 @@ mod tests {
         tree::write_file(root, "usr/lib/group", format!("us:x:{}:\n", own.gid()), 0o644).expect("write");
         tree::write_file(root, "srv/f", "", 0o644).expect("write");
         symlink("/nowhere", root.join("srv/link")).expect("link");
-        let run_with = |items| run(&super::super::arguments(root, json!({"items": items})));
+        let run_with = |items| run(&crate::stage::osbuild::arguments(root, json!({"items": items})));
         run_with(json!({"/srv": {"user": "me", "group": "us", "recursive": true}})).expect("names");
         run_with(json!({"/srv/f": {"user": own.uid()}})).expect("number");
         run_with(json!({"/srv/f": {"group": own.gid().to_string()}})).expect("number as a name");

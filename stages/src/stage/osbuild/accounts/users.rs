@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::offline;
 use crate::chroot::Chroot;
 use crate::error::{IoContext, Result, StageError};
 use crate::ordered::Ordered;
 use crate::protocol::Arguments;
+use crate::stage::osbuild::offline;
 use crate::tree::{self, Account};
 
 #[derive(Deserialize)]

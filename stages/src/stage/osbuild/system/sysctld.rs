@@ -43,7 +43,7 @@ mod tests {
     fn parameters_are_written() {
         let dir = tempfile::tempdir().expect("dir");
         let options = json!({"filename": "x.conf", "config": [{"key": "a.b", "value": "1"}, {"key": "-c.d"}]});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("usr/lib/sysctl.d/x.conf")).expect("read"),
             "a.b = 1\n-c.d\n"

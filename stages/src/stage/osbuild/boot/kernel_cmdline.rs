@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn the_line_is_written_within_its_limit() {
         let dir = tempfile::tempdir().expect("dir");
-        let run_with = |options| run(&super::super::arguments(dir.path(), options));
+        let run_with = |options| run(&crate::stage::osbuild::arguments(dir.path(), options));
         run_with(json!({"root_fs_uuid": "0194fdc2-fa2f-4cc0-81d3-ff12045b73c8", "kernel_opts": "ro quiet"}))
             .expect("runs");
         assert_eq!(

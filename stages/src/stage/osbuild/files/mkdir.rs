@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 
 use serde::Deserialize;
 
-use super::location::Location;
 use crate::error::{IoContext, Result};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::location::Location;
 
 #[derive(Deserialize)]
 struct Options {
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn directories_are_made() {
         let dir = tempfile::tempdir().expect("dir");
-        let run_with = |paths| run(&super::super::arguments(dir.path(), json!({"paths": paths})));
+        let run_with = |paths| run(&crate::stage::osbuild::arguments(dir.path(), json!({"paths": paths})));
         run_with(json!([
             {"path": "/a/b", "parents": true}, {"path": "/a/d", "mode": 448},
             {"path": "/a", "exist_ok": true}, {"path": "tree:///x"}, {"path": "y"}

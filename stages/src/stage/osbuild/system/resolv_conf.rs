@@ -37,7 +37,7 @@ mod tests {
     fn servers_and_domains() {
         let dir = tempfile::tempdir().expect("dir");
         let options = json!({"nameserver": ["192.0.2.1", "192.0.2.2"], "search": ["a.example", "b.example"]});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         let text = std::fs::read_to_string(dir.path().join("etc/resolv.conf")).expect("read");
         assert!(
             text.ends_with("osbuild\nsearch a.example b.example\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n"),

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::ini::{self, Sections};
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::ini::{self, Sections};
 use crate::tree;
 
 /// Longest file name.
@@ -68,10 +68,10 @@ mod tests {
             "unit": "x.service", "dropin": "10-y.conf", "unit-type": "global",
             "config": {"Service": {"Environment": "A=b"}}
         });
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         let path = dir.path().join("usr/lib/systemd/user/x.service.d/10-y.conf");
         assert_eq!(std::fs::read_to_string(path).expect("read"), "[Service]\nEnvironment=A=b\n\n");
         let long = json!({"unit": format!("{}.service", "x".repeat(250)), "dropin": "y.conf", "config": {}});
-        assert!(run(&super::super::arguments(dir.path(), long)).is_err());
+        assert!(run(&crate::stage::osbuild::arguments(dir.path(), long)).is_err());
     }
 }

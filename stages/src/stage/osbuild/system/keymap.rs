@@ -63,12 +63,12 @@ mod tests {
     fn console_and_x11() {
         let dir = tempfile::tempdir().expect("dir");
         let options = json!({"keymap": "de", "font": "eurlatgr", "x11-keymap": {"layouts": ["de", "us"]}});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).expect(path);
         assert_eq!(read("etc/vconsole.conf"), "KEYMAP=de\nFONT=eurlatgr\n");
         let x11 = read("etc/X11/xorg.conf.d/00-keyboard.conf");
         assert!(x11.contains("\n        Option \"XkbLayout\" \"de,us\"\nEndSection\n"), "{x11}");
         let bad = json!({"keymap": "de\nX=y"});
-        assert!(run(&super::super::arguments(dir.path(), bad)).is_err());
+        assert!(run(&crate::stage::osbuild::arguments(dir.path(), bad)).is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::offline;
 use crate::error::Result;
 use crate::ordered::Ordered;
 use crate::protocol::Arguments;
+use crate::stage::osbuild::offline;
 
 #[derive(Deserialize)]
 struct Options {

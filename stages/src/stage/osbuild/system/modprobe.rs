@@ -48,7 +48,7 @@ mod tests {
             {"command": "blacklist", "modulename": "m"},
             {"command": "install", "modulename": "n", "cmdline": "/bin/true"}
         ]});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("usr/lib/modprobe.d/x.conf")).expect("read"),
             "blacklist m\ninstall n /bin/true\n"

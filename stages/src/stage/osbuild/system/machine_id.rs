@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn all_modes() {
         let dir = tempfile::tempdir().expect("dir");
-        let run_with = |mode: &str| run(&super::super::arguments(dir.path(), json!({"first-boot": mode})));
+        let run_with = |mode: &str| run(&crate::stage::osbuild::arguments(dir.path(), json!({"first-boot": mode})));
         assert!(run_with("preserve").is_err());
         for (mode, text) in [("yes", "uninitialized\n"), ("preserve", "uninitialized\n"), ("no", "")] {
             run_with(mode).expect(mode);

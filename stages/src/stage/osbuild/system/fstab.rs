@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::deployment::Deployment;
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::deployment::Deployment;
 use crate::tree;
 
 #[derive(Deserialize)]
@@ -79,13 +79,13 @@ mod tests {
             {"uuid": "u", "path": "/", "vfs_type": "ext4", "options": "rw", "freq": 1, "passno": 2},
             {"label": "l", "path": "/l"}, {"partlabel": "p", "path": "/p"}, {"device": "/dev/x", "path": "none"}
         ]});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("etc/fstab")).expect("read"),
             "UUID=u\t/\text4\trw\t1\t2\nLABEL=l\t/l\tnone\tdefaults\t0\t0\n\
              PARTLABEL=p\t/p\tnone\tdefaults\t0\t0\n/dev/x\tnone\tnone\tdefaults\t0\t0\n"
         );
         let bad = json!({"filesystems": [{"path": "/"}]});
-        assert!(run(&super::super::arguments(dir.path(), bad)).is_err());
+        assert!(run(&crate::stage::osbuild::arguments(dir.path(), bad)).is_err());
     }
 }

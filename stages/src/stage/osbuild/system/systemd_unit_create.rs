@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::ini::{self, Sections};
 use super::systemd_unit::{MAX_NAME, UnitType};
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::ini::{self, Sections};
 use crate::tree;
 
 #[derive(Deserialize)]
@@ -65,11 +65,11 @@ mod tests {
             "filename": "x.service", "unit-path": "etc",
             "config": {"Service": {"ExecStart": ["/bin/true"]}}
         });
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         let path = dir.path().join("etc/systemd/system/x.service");
         assert_eq!(std::fs::read_to_string(path).expect("read"), "[Service]\nExecStart=/bin/true\n\n");
         let options = json!({"filename": "x.mount", "config": {"Service": {}}});
-        let error = run(&super::super::arguments(dir.path(), options)).expect_err("section").to_string();
+        let error = run(&crate::stage::osbuild::arguments(dir.path(), options)).expect_err("section").to_string();
         assert!(error.contains("section Mount"), "{error}");
     }
 }

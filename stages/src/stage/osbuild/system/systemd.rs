@@ -1,15 +1,15 @@
 //! org.osbuild.systemd: enables, disables and masks units, masks generators, sets the default target.
 //!
-//! systemctl(1) works offline on the tree, see [`super::offline`].
+//! systemctl(1) works offline on the tree, see [`crate::stage::osbuild::offline`].
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::offline;
 use crate::error::{IoContext, Result};
 use crate::protocol::Arguments;
+use crate::stage::osbuild::offline;
 use crate::tree;
 
 #[derive(Deserialize)]

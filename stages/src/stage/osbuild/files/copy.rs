@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 
 use serde::Deserialize;
 
-use super::location::Location;
 use crate::child;
 use crate::error::Result;
 use crate::protocol::Arguments;
+use crate::stage::osbuild::location::Location;
 
 #[derive(Deserialize)]
 struct Options {

@@ -86,8 +86,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::arguments;
     use super::*;
+    use crate::stage::osbuild::arguments;
 
     #[test]
     fn the_files_of_systemd_firstboot() {

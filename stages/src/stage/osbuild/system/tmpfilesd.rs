@@ -56,7 +56,7 @@ mod tests {
             {"type": "d", "path": "/a"}, {"type": "d", "path": "/b", "user": "root"},
             {"type": "L", "path": "/c", "argument": "/d"}
         ]});
-        run(&super::super::arguments(dir.path(), options)).expect("runs");
+        run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("usr/lib/tmpfiles.d/x.conf")).expect("read"),
             "d /a\nd /b - root\nL /c - - - - /d\n"

@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn the_status_is_that_asked_for() {
         for (options, status) in [(json!({}), 255), (json!({"returncode": 7}), 7), (json!({"returncode": 256}), 0)] {
-            let args = super::super::arguments("/".as_ref(), options);
+            let args = crate::stage::osbuild::arguments("/".as_ref(), options);
             assert!(matches!(run(&args), Err(StageError::Exit(s)) if s == status));
         }
     }

@@ -1,0 +1,26 @@
+//! Files and directories as such: made, copied, linked, owned, archived, compressed.
+
+mod chmod;
+mod chown;
+mod compress;
+mod copy;
+mod ln;
+mod mkdir;
+mod tar;
+mod untar;
+
+use crate::table::{Module, module};
+
+/// Rows of the module table.
+pub(crate) const STAGES: &[Module] = &[
+    module!(Stage, "org.osbuild.chmod", chmod::run),
+    module!(Stage, "org.osbuild.chown", chown::run),
+    module!(Stage, "org.osbuild.copy", copy::run),
+    module!(Stage, "org.osbuild.gzip", compress::gzip),
+    module!(Stage, "org.osbuild.ln", ln::run),
+    module!(Stage, "org.osbuild.mkdir", mkdir::run),
+    module!(Stage, "org.osbuild.tar", tar::run),
+    module!(Stage, "org.osbuild.untar", untar::run),
+    module!(Stage, "org.osbuild.xz", compress::xz),
+    module!(Stage, "org.osbuild.zstd", compress::zstd),
+];
