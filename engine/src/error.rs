@@ -89,6 +89,23 @@ impl BuildError {
         }
     }
 
+    /// What failed, in a word: the last part of the error's type in results.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            _ if self.is_no_space() => "no-space",
+            _ if self.is_cancelled() => "cancelled",
+            Self::Store(_) => "store",
+            Self::Host(_) | Self::Reply { .. } => "host-service",
+            Self::Modules(_) => "modules",
+            Self::Metadata { .. } => "metadata",
+            Self::MissingTree { .. } => "missing-tree",
+            Self::Io { .. } | Self::MissingProgram { .. } => "system",
+            Self::Shell { .. } | Self::UnknownMonitor { .. } => "usage",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether the run was stopped on request.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

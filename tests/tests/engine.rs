@@ -450,7 +450,9 @@ fn trees_are_those_of_upstream() {
             continue;
         }
         run += 1;
-        let (same, said) = corpus_tool(&corpus.join("tools/corpus.py"), &["verify", "--only", &name]);
+        let cases = case_of_any_day(&entry.path());
+        let cases = cases.path().to_string_lossy();
+        let (same, said) = corpus_tool(&corpus.join("tools/corpus.py"), &["verify", "--cases", &cases]);
         if !same {
             let _ = writeln!(failed, "{name}: {said}");
         }
@@ -459,6 +461,26 @@ fn trees_are_those_of_upstream() {
     eprintln!("{run} cases; {} left out because we do not have all their modules: {}", left.len(), left.join(" "));
     assert!(run > 0, "no case has only native modules");
     assert!(failed.is_empty(), "{failed}");
+}
+
+/// A directory with a copy of one case, in which no field depends on the day it was recorded: useradd writes the day into
+/// `/etc/shadow`.
+fn case_of_any_day(case: &Path) -> tempfile::TempDir {
+    let place = scratch();
+    let copy = place.path().join(case.file_name().expect("a case's name"));
+    fs::create_dir(&copy).expect("a directory");
+    for file in fs::read_dir(case).expect("a case").flatten() {
+        fs::copy(file.path(), copy.join(file.file_name())).expect("a copy of a case");
+    }
+    let path = copy.join("expected.json");
+    let mut expected: Value = serde_json::from_slice(&fs::read(&path).expect("a result")).expect("a result");
+    for tree in expected["trees"].as_object_mut().into_iter().flat_map(|trees| trees.values_mut()) {
+        for entry in tree.as_array_mut().into_iter().flatten().filter(|entry| entry["path"] == "/etc/shadow") {
+            entry["sha256"] = json!("*");
+        }
+    }
+    fs::write(&path, expected.to_string()).expect("the copy of a result");
+    place
 }
 
 /// All modules and runners a manifest (of either version) names, with their directories in a libdir.

@@ -41,7 +41,7 @@ pub(crate) fn run(job: &mut JobContext<'_>) -> Result<(), Failure> {
     let mut monitor = JobMonitor::new(&mut job.events, stages);
     let outcome = forge_engine::build::run(&manifest, &index, &store, &request, &mut monitor);
     job.outcome.cached = std::mem::take(&mut monitor.cached);
-    let outcome = outcome.map_err(|e| build_error(&e))?;
+    let outcome = outcome.map_err(|failed| build_error(&failed.error))?;
     findings(job, &outcome.result);
     if let Some(failure) = failure(&outcome.result) {
         return Err(failure);

@@ -36,7 +36,7 @@ pub(crate) fn run(job: &mut JobContext<'_>) -> Result<(), Failure> {
     let request = Request { name, targets, tree: Some(tree), cancel: job.cancel.clone(), ..Request::default() };
     let mut monitor = JobMonitor::new(&mut job.events, 1);
     let outcome = forge_engine::build::run(&manifest, &index, &store, &request, &mut monitor)
-        .map_err(|e| build::build_error(&e))?;
+        .map_err(|failed| build::build_error(&failed.error))?;
     build::findings(job, &outcome.result);
     build::failure(&outcome.result).map_or(Ok(()), Err)
 }

@@ -56,12 +56,15 @@ impl Monitor for JobMonitor<'_> {
                 self.events.event(json!({"type": "stage", "event": "cached", "pipeline": name, "stage": "", "id": id}));
                 self.line(&format!("== pipeline {name} {id}: from the store"));
             }
-            Event::PipelineStarted(pipeline) => {
-                let source = pipeline.name.starts_with("source ");
-                if source && !self.downloading {
+            Event::SourceStarted { name, id } => {
+                if !self.downloading {
                     self.events.phase("download");
                     self.downloading = true;
-                } else if !source && self.downloading {
+                }
+                self.line(&format!("== source {name} {id}"));
+            }
+            Event::PipelineStarted(pipeline) => {
+                if self.downloading {
                     self.events.phase("build");
                     self.downloading = false;
                 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Options {
     pub monitor_fd: i32,
     /// The limit for one stage (`--stage-timeout`, seconds); zero and less mean none.
     pub stage_timeout: Option<Duration>,
+    /// How many pipelines are built at once (`--parallel`, ours); as many as there are processors if not given.
+    pub parallel: Option<NonZero<usize>>,
     /// Stages to open a shell in: a name, an identifier or `*` (`--break`).
     pub debug_break: Option<String>,
     /// Where sockets and mounts of a run go (`--rundir`).
@@ -145,7 +148,7 @@ const fn known(shown: &'static str, takes: Takes, placeholder: &'static str, hel
     Known { shown, takes, placeholder, help }
 }
 
-static KNOWN: [Known; 17] = [
+static KNOWN: [Known; 18] = [
     known("-h/--help", Takes::Nothing, "", "show this text and exit"),
     known("--cache/--store", Takes::Value, "DIRECTORY", "where sources and built trees are kept (.osbuild)"),
     known("-l/--libdir", Takes::Value, "DIRECTORY", "where the modules are installed"),
@@ -159,6 +162,7 @@ static KNOWN: [Known; 17] = [
     known("--monitor", Takes::Value, "NAME", "how to report progress: NullMonitor, LogMonitor, JSONSeqMonitor"),
     known("--monitor-fd", Takes::Value, "FD", "the file descriptor to report progress to (1)"),
     known("--stage-timeout", Takes::Value, "SECONDS", "the longest time a stage may run"),
+    known("--parallel", Takes::Value, "N", "build up to N pipelines at once (one a processor)"),
     known("--version", Takes::Nothing, "", "print the osbuild release this is compatible with and exit"),
     known("--break", Takes::MaybeValue, "STAGE", "open a shell in this stage: a name, an ID, or * for all"),
     known("--rundir", Takes::Value, "DIRECTORY", "where sockets and mounts of the run go (/run/osbuild)"),
@@ -231,6 +235,7 @@ fn defaults() -> Options {
         monitor: None,
         monitor_fd: 1,
         stage_timeout: None,
+        parallel: None,
         debug_break: None,
         rundir: None,
         quiet: false,
@@ -356,6 +361,9 @@ impl Parser {
             "--monitor-fd" => options.monitor_fd = i32::try_from(int()?).map_err(|_| invalid("int"))?,
             "--stage-timeout" => {
                 options.stage_timeout = u64::try_from(int()?).ok().filter(|s| *s > 0).map(Duration::from_secs);
+            }
+            "--parallel" => {
+                options.parallel = Some(text().parse().map_err(|_| invalid("positive int"))?);
             }
             "--break" => options.debug_break = Some(text()),
             "--rundir" => options.rundir = Some(value.into()),

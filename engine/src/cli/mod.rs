@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::json::{self, Object, ParseError, Value};
 use crate::manifest::{self, LoadError, Manifest, Version};
 use crate::modules::{self, Index};
+use crate::result::unstarted;
 use crate::schema::Issue;
 
 /// Exit status of wrong usage and of manifests that are not valid.
@@ -60,6 +61,17 @@ pub enum Error {
     Output(#[from] io::Error),
 }
 
+impl Error {
+    /// What failed, in a word, as in [`BuildError::kind`](crate::build::BuildError::kind).
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Json { .. } | Self::Load { .. } => "manifest",
+            Self::Modules(_) => "modules",
+            Self::Output(_) => "system",
+        }
+    }
+}
+
 /// Runs the command. The first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command(args) {
@@ -81,7 +93,14 @@ fn command(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> 
             return Ok(ExitCode::from(EXIT_INVALID));
         }
     };
-    match prepare(&options)? {
+    let prepared = match prepare(&options) {
+        Err(error) if options.json => {
+            print(&format!("{}\n", unstarted(error.kind(), &error.to_string()).to_line()))?;
+            return Err(error);
+        }
+        prepared => prepared?,
+    };
+    match prepared {
         Prepared::Done(code) => Ok(code),
         Prepared::Build(manifest, index) => Ok(run::run(&options, &manifest, &index)),
     }

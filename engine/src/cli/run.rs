@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::{Options, args, fd};
-use crate::build::{self, BuildError, Outcome, Request};
+use crate::build::{self, BuildError, Failed, Outcome, Request};
 use crate::manifest::{Id, Manifest};
 use crate::modules::Index;
 use crate::monitor::{Cancel, JsonSeqMonitor, LogMonitor, Monitor, NullMonitor};
@@ -17,18 +17,21 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub(super) fn run(options: &Options, manifest: &Manifest, index: &Index) -> ExitCode {
     match try_run(options, manifest, index) {
         Ok(code) => code,
-        Err(error) if error.is_cancelled() => {
+        Err(failed) if failed.error.is_cancelled() => {
             println!("Aborted");
             ExitCode::from(EXIT_INTERRUPTED)
         }
-        Err(error) => {
-            eprintln!("{}: {error}", args::PROGRAM);
+        Err(failed) => {
+            if options.json {
+                println!("{}", failed.result.to_json_with(&failed.error).to_line());
+            }
+            eprintln!("{}: {failed}", args::PROGRAM);
             ExitCode::FAILURE
         }
     }
 }
 
-fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<ExitCode, BuildError> {
+fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<ExitCode, Box<Failed>> {
     let output = |source| BuildError::Io { what: "write", path: "standard output".into(), source };
     // Before any thread, so that mounts and signals are ours alone.
     crate::isolate_mounts().map_err(|source| BuildError::Io {
@@ -46,16 +49,19 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
         checkpoints: manifest.checkpoints(&options.checkpoints),
         breakpoints: options.debug_break.iter().cloned().collect(),
         stage_timeout: options.stage_timeout,
+        parallel: options.parallel,
         environment: Vec::new(),
         tree: None,
         cancel,
     };
-    let outcome = build::run(manifest, index, &store, &request, monitor.as_mut())?;
+    let mut outcome = build::run(manifest, index, &store, &request, monitor.as_mut())?;
     if outcome.result.success() {
-        export(options, manifest, &outcome)?;
+        if let Err(error) = export(options, manifest, &mut outcome) {
+            return Err(Box::new(Failed { error, result: outcome.result }));
+        }
     }
     if options.json {
-        println!("{}", outcome.result.to_json().to_line());
+        println!("{}", outcome.result.to_json(manifest).to_line());
     } else if !options.quiet {
         io::stdout().write_all(summary(manifest, &store, &request, &outcome).as_bytes()).map_err(output)?;
     }
@@ -84,13 +90,23 @@ fn monitor(options: &Options) -> Result<Box<dyn Monitor>, BuildError> {
     })
 }
 
-fn export(options: &Options, manifest: &Manifest, outcome: &Outcome) -> Result<(), BuildError> {
+fn export(options: &Options, manifest: &Manifest, outcome: &mut Outcome) -> Result<(), BuildError> {
     let Some(directory) = &options.output_directory else { return Ok(()) };
-    for name in &options.exports {
-        let id = manifest.resolve_export(name).and_then(|pipeline| pipeline.id.as_ref());
-        let object = id.and_then(|id| outcome.object(id));
-        let object = object.ok_or_else(|| BuildError::MissingTree { id: name.clone() })?;
-        object.export(&directory.join(name))?;
+    let mut left: Vec<(&String, Option<&Id>)> = options
+        .exports
+        .iter()
+        .map(|name| (name, manifest.resolve_export(name).and_then(|pipeline| pipeline.id.as_ref())))
+        .collect();
+    while let Some((name, id)) = left.pop() {
+        let id = id.ok_or_else(|| BuildError::MissingTree { id: name.clone() })?;
+        let target = directory.join(name);
+        if left.iter().any(|(_, other)| *other == Some(id)) {
+            // Wanted twice: the last one takes it.
+            let object = outcome.object(id).ok_or_else(|| BuildError::MissingTree { id: name.clone() })?;
+            object.copy_to(&target)?;
+        } else {
+            outcome.export(id, &target)?;
+        }
     }
     Ok(())
 }
@@ -105,12 +121,10 @@ fn summary(manifest: &Manifest, store: &Store, request: &Request, outcome: &Outc
         let id = pipeline.id.as_ref().map_or("None", Id::as_str);
         text += &format!("  {name:<10}\t{id}\n");
     }
-    if !request.checkpoints.is_empty() {
-        text += "\nCheckpoints\n";
-        for id in &request.checkpoints {
-            let state = if store.contains(id.as_str()) { "cached" } else { "not cached" };
-            text += &format!("  {id}: {state}\n");
-        }
+    text += "\nCheckpoints\n";
+    for id in &request.checkpoints {
+        let state = if store.contains(id.as_str()) { "cached" } else { "not cached" };
+        text += &format!("  {id}: {state}\n");
     }
     text
 }

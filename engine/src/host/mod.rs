@@ -66,6 +66,19 @@ pub enum HostError {
     Cancelled,
 }
 
+impl HostError {
+    /// As the `error` of a stage's result: the exception that the service reported, or our own words.
+    pub(crate) fn describe(&self) -> Value {
+        let text = self.to_string();
+        let (kind, value, traceback) = match self {
+            Self::Exception { kind, message, backtrace, .. } => (kind.as_str(), message.as_str(), backtrace.as_str()),
+            _ => ("HostError", text.as_str(), text.as_str()),
+        };
+        let data = Object::new().with("type", kind).with("value", value).with("traceback", traceback);
+        Value::Object(Object::new().with("type", "exception").with("data", Value::Object(data)))
+    }
+}
+
 /// How long a service may take to release what it holds once its socket is closed.
 const GRACE: Duration = Duration::from_secs(60);
 /// How much of a service's output is kept to explain its death.

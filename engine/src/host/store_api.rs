@@ -14,6 +14,7 @@ use rustix::mount::{
 
 use super::wire::{Connection, Listener};
 use crate::json::{Object, Value};
+use crate::sandbox::read_only;
 
 /// Trees a run may read, by object identifier.
 pub(crate) type Trees = HashMap<String, PathBuf>;
@@ -130,38 +131,6 @@ impl Shared {
         mounts.push(target.to_owned());
         mount_change(target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, c"")
-    }
-}
-
-/// Mounts that a stage cannot make writable.
-mod read_only {
-    use std::ffi::CString;
-    use std::os::unix::ffi::OsStrExt;
-    use std::path::Path;
-
-    use rustix::io::Errno;
-    use rustix::mount::MountFlags;
-
-    /// Shows the directory `source` at `target` as an overlay without an upper layer. A stage has CAP_SYS_ADMIN and can
-    /// remount a read-only bind mount writable, and then what it writes is in the store; an overlay of lower layers
-    /// alone stays read-only. `scratch` is where the empty second layer is made that the kernel asks for.
-    pub(super) fn mount(source: &Path, scratch: &Path, target: &Path) -> rustix::io::Result<()> {
-        let empty = scratch.join("empty");
-        let _ = std::fs::create_dir(&empty);
-        let mut options = b"lowerdir=".to_vec();
-        for (position, layer) in [source, &empty].into_iter().enumerate() {
-            let layer = layer.as_os_str().as_bytes();
-            // These mean something in the option's text; such a path gets the bind mount.
-            if layer.iter().any(|byte| b":,\\".contains(byte)) {
-                return Err(Errno::INVAL);
-            }
-            if position > 0 {
-                options.push(b':');
-            }
-            options.extend_from_slice(layer);
-        }
-        let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-        rustix::mount::mount("overlay", target, "overlay", MountFlags::RDONLY, options.as_c_str())
     }
 }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Event, Monitor};
 use crate::json::{Object, Value};
+use crate::result::{ItemResult, SourceResult};
 use crate::store::hex;
 
 /// Longer outputs are cut to their end in a record, and in the result that is printed later.
@@ -97,6 +98,23 @@ impl<W: Write> Monitor for JsonSeqMonitor<W> {
                 self.steps = steps as u64;
                 self.message("osbuild.main_cli", format!("starting {manifest}"));
             }
+            Event::SourceStarted { name, id } => {
+                self.pipeline = Some((source_name(name), id.to_owned()));
+                self.stage = None;
+                self.message("osbuild.monitor", format!("Starting pipeline {}", source_name(name)));
+            }
+            Event::SourceFinished(result) => {
+                let name = source_name(&result.module);
+                let record = Record {
+                    message: format!("Finished module {name}"),
+                    result: source_result(&name, result),
+                    ..Record::default()
+                };
+                self.write("osbuild.monitor", record);
+                self.done += 1;
+                // Without the word `source`: upstream's own slip.
+                self.message("osbuild.monitor", format!("Finished pipeline {}", result.module));
+            }
             Event::PipelineStarted(pipeline) => {
                 self.pipeline = Some((pipeline.name.to_owned(), pipeline.id.to_owned()));
                 self.stage = None;
@@ -122,7 +140,7 @@ impl<W: Write> Monitor for JsonSeqMonitor<W> {
                 let origin = origin.map(str::to_owned).or(stage).unwrap_or_else(|| "org.osbuild".to_owned());
                 self.message(&origin, text.to_owned());
             }
-            Event::StageFinished { result, duration, metadata } => {
+            Event::StageFinished { result, duration } => {
                 cut(&mut result.output);
                 if let Some((_, done, _)) = &mut self.stages {
                     *done += 1;
@@ -131,7 +149,7 @@ impl<W: Write> Monitor for JsonSeqMonitor<W> {
                     message: format!("Finished module {}", result.name),
                     result: result.describe(),
                     duration: Some(duration),
-                    metadata: metadata.clone(),
+                    metadata: result.metadata.clone(),
                     ..Record::default()
                 };
                 self.write("osbuild.monitor", record);
@@ -149,6 +167,28 @@ impl<W: Write> Monitor for JsonSeqMonitor<W> {
             Event::PipelineCached { .. } | Event::Progress { .. } => {}
         }
     }
+}
+
+fn source_name(module: &str) -> String {
+    format!("source {module}")
+}
+
+/// A source's result as upstream shows it: of a long one, only whether it went well.
+fn source_result(name: &str, result: &SourceResult) -> Value {
+    let output = match result.error() {
+        None => format!("{name} finished successfully"),
+        Some(error) => format!("{name} finished unsuccessfully: {error}"),
+    };
+    let whole = |items: Vec<Value>| {
+        let object = Object::new()
+            .with("name", name)
+            .with("source_type", result.module.as_str())
+            .with("success", result.success)
+            .with("output", output.as_str());
+        Value::Object(object.with("results", items))
+    };
+    let described = whole(result.items.iter().map(ItemResult::describe).collect());
+    if described.to_line().len() > OUTPUT_LIMIT { whole(Vec::new()) } else { described }
 }
 
 /// Cuts a long output to its end and says how much is missing.

@@ -22,6 +22,10 @@ impl<W: Write> LogMonitor<W> {
         if self.colours { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    fn title(&self, name: &str, id: &str) -> String {
+        format!("{}\n", self.bold(&format!("Pipeline {name}: {id}")))
+    }
+
     fn put(&mut self, text: &str) {
         // A reader that went away must not stop the build.
         let _ = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
@@ -32,12 +36,15 @@ impl<W: Write> Monitor for LogMonitor<W> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Started { manifest, .. } => self.put(&format!("starting {manifest}")),
+            Event::SourceStarted { name, id } => {
+                let text = self.title(&format!("source {name}"), id);
+                self.put(&(text + "Build\n  root: <host>\n"));
+            }
             Event::PipelineStarted(pipeline) => {
-                let mut text = format!("{}\n", self.bold(&format!("Pipeline {}: {}", pipeline.name, pipeline.id)));
-                if let Some((asked, found)) = pipeline.runner {
-                    let root = pipeline.build.unwrap_or("<host>");
-                    text += &format!("Build\n  root: {root}\n  runner: {asked} ({found})\n");
-                }
+                let mut text = self.title(pipeline.name, pipeline.id);
+                let (asked, found) = pipeline.runner;
+                let root = pipeline.build.unwrap_or("<host>");
+                text += &format!("Build\n  root: {root}\n  runner: {asked} ({found})\n");
                 if let Some(epoch) = pipeline.source_epoch {
                     text += &format!("  source-epoch: {} [{epoch}]\n", date(epoch));
                 }
@@ -53,7 +60,8 @@ impl<W: Write> Monitor for LogMonitor<W> {
                 let outcome = if success { "finished successfully" } else { "failed" };
                 self.put(&format!("manifest {manifest} {outcome}\n"));
             }
-            Event::PipelineCached { .. }
+            Event::SourceFinished(_)
+            | Event::PipelineCached { .. }
             | Event::StagesCached { .. }
             | Event::Progress { .. }
             | Event::PipelineFinished { .. } => {}

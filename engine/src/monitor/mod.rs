@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use self::json_seq::JsonSeqMonitor;
 pub use self::log::LogMonitor;
 use crate::json::Value;
-use crate::result::StageResult;
+use crate::result::{SourceResult, StageResult};
 
 /// One step of a run.
 #[derive(Debug)]
@@ -25,7 +25,16 @@ pub enum Event<'a> {
         /// Sources plus pipelines to build.
         steps: usize,
     },
-    /// A pipeline (or a source, then called `source NAME`) begins.
+    /// A source begins to fetch.
+    SourceStarted {
+        /// Module name.
+        name: &'a str,
+        /// Its identifier.
+        id: &'a str,
+    },
+    /// The source that began last ended.
+    SourceFinished(&'a SourceResult),
+    /// A pipeline begins.
     PipelineStarted(Pipeline<'a>),
     /// A pipeline of the manifest is not built, because the store has it.
     PipelineCached {
@@ -68,14 +77,12 @@ pub enum Event<'a> {
     },
     /// The stage that began last ended.
     StageFinished {
-        /// Its result, output included.
+        /// Its result, output and metadata included.
         result: &'a mut StageResult,
         /// Seconds it took.
         duration: f64,
-        /// Its metadata, `Null` if it wrote none.
-        metadata: &'a Value,
     },
-    /// The pipeline or source that began last ended.
+    /// The pipeline that began last ended.
     PipelineFinished {
         /// Whether all its stages succeeded.
         success: bool,
@@ -96,12 +103,12 @@ pub struct Pipeline<'a> {
     pub name: &'a str,
     /// Its identifier.
     pub id: &'a str,
-    /// How many stages it has (1 for a source).
+    /// How many stages it has.
     pub stages: usize,
     /// Identifier of the pipeline that is its build root, if any.
     pub build: Option<&'a str>,
     /// The runner asked for and the one found.
-    pub runner: Option<(&'a str, &'a str)>,
+    pub runner: (&'a str, &'a str),
     /// Its `source-epoch`.
     pub source_epoch: Option<i64>,
 }
@@ -120,9 +127,13 @@ impl Monitor for NullMonitor {
     fn event(&mut self, _event: Event<'_>) {}
 }
 
-/// Asks a run to stop: cheap to clone, safe to raise from anywhere.
+/// Asks a run, or a part of it, to stop: cheap to clone, safe to raise from anywhere.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    raised: Arc<AtomicBool>,
+    /// What also stops this one.
+    parent: Option<Arc<AtomicBool>>,
+}
 
 impl Cancel {
     /// One that SIGINT and SIGTERM raise, so that Ctrl-C and the service manager's stop end a run in order, with
@@ -146,14 +157,20 @@ impl Cancel {
         Ok(cancel)
     }
 
-    /// Asks the run to stop as soon as it can.
+    /// One that is raised by this one, and by itself without this one.
+    pub(crate) fn child(&self) -> Self {
+        Self { raised: Arc::default(), parent: Some(Arc::clone(&self.raised)) }
+    }
+
+    /// Asks to stop as soon as possible.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.raised.store(true, Ordering::SeqCst);
     }
 
     /// Whether somebody asked.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let raised = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
+        raised(&self.raised) || self.parent.as_ref().is_some_and(raised)
     }
 }

@@ -5,13 +5,15 @@
 
 mod capabilities;
 mod dev;
+pub(crate) mod read_only;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) use self::capabilities::for_module;
 pub(crate) use self::dev::DeviceDir;
+pub(crate) use self::read_only::ReadOnly;
 
 /// Gives this process a mount namespace of its own, so that every mount of a run dies with it.
 ///
@@ -26,12 +28,12 @@ pub fn isolate_mounts() -> io::Result<()> {
 }
 
 /// Where the programs of a stage come from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Root {
-    /// The host's own `/usr`.
-    Host,
-    /// A built tree.
-    Tree(PathBuf),
+    /// The host's own `/usr`, seen through this.
+    Host(ReadOnly),
+    /// A built tree, seen through this.
+    Tree(ReadOnly),
 }
 
 /// Everything one sandbox shows.
@@ -95,16 +97,16 @@ impl Sandbox<'_> {
 
     /// The operating system: programs, libraries, devices, kernel interfaces.
     fn system(&self, args: &mut Arguments) {
-        let (root, built) = match self.root {
-            Root::Host => (Path::new("/"), false),
-            Root::Tree(tree) => (tree.as_path(), true),
+        let (root, usr, built) = match self.root {
+            Root::Host(usr) => (Path::new("/"), usr.path().to_owned(), false),
+            Root::Tree(tree) => (tree.path(), tree.path().join("usr"), true),
         };
         let real_dir = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_dir());
         if built && real_dir(&root.join("boot")) {
             args.option("--ro-bind", [root.join("boot").as_os_str(), "/boot".as_ref()]);
         }
-        if real_dir(&root.join("usr")) {
-            args.option("--ro-bind", [root.join("usr").as_os_str(), "/usr".as_ref()]);
+        if real_dir(&usr) {
+            args.option("--ro-bind", [usr.as_os_str(), "/usr".as_ref()]);
         }
         for name in ["lib", "lib64", "bin", "sbin"] {
             args.option("--symlink", [format!("usr/{name}"), format!("/{name}")]);

@@ -190,7 +190,7 @@ impl Store {
     pub fn create_from(&self, base: &Object) -> Result<Object, StoreError> {
         let (dir, lock) = self.create_entry(&self.root.join("stage"))?;
         let object = Object::empty(dir, lock)?;
-        tree::copy(&base.data(), &object.data()).context("copy", &base.data())?;
+        tree::copy(&base.data(), &object.data(), tree::Owners::Kept).context("copy", &base.data())?;
         Ok(object)
     }
 

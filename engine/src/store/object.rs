@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
+use super::tree::Owners;
 use super::{Context, StoreError, now, tree};
 
 /// A tree being built, or one that the store holds. Dropping a tree that was not committed removes it.
@@ -83,14 +84,39 @@ impl Object {
         tree::clamp_mtime(&self.tree(), self.created(), epoch).context("set times below", &self.tree())
     }
 
-    /// Copies the tree's content into `target`, which is created, as upstream's export does.
+    /// Copies the tree's content into `target`, which is created if need be, as upstream's export does.
     ///
     /// # Errors
     /// [`StoreError::Io`] with the first file that could not be written.
-    pub fn export(&self, target: &Path) -> Result<(), StoreError> {
+    pub fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
         fs::create_dir_all(target).context("create", target)?;
-        tree::copy(&self.tree(), target).context("export to", target)
+        tree::copy(&self.tree(), target, owners()).context("export to", target)
     }
+
+    /// As [`Object::copy_to`], but the tree itself is moved if it is nobody else's, lies on the same file system, and
+    /// nothing is at `target`.
+    ///
+    /// # Errors
+    /// As [`Object::copy_to`].
+    pub fn export(self, target: &Path) -> Result<(), StoreError> {
+        if self.committed || owners() == Owners::Ours {
+            return self.copy_to(target);
+        }
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).context("create", parent)?;
+        }
+        // Only an empty directory or nothing gives way to a rename.
+        match fs::rename(self.tree(), target) {
+            Ok(()) => Ok(()),
+            Err(_) => self.copy_to(target),
+        }
+    }
+}
+
+/// Whether exports keep their owners; upstream's variable for file systems that cannot.
+fn owners() -> Owners {
+    let variable = std::env::var_os("OSBUILD_EXPORT_FORCE_NO_PRESERVE_OWNER");
+    if variable.is_some_and(|value| value == "1") { Owners::Ours } else { Owners::Kept }
 }
 
 impl Drop for Object {

@@ -41,17 +41,26 @@ fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
     Ok(rfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Who owns a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// Whoever owns the original.
+    Kept,
+    /// Whoever makes it.
+    Ours,
+}
+
 /// Copies the content of directory `from` into the existing directory `to`: owners, modes, times, extended
 /// attributes, hard links, holes and special files are kept; data is shared by reflink where the file system can.
 ///
 /// # Errors
 /// The first I/O error; `to` is then incomplete.
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path, owners: Owners) -> io::Result<()> {
     let (from, to) = (open_dir(from)?, open_dir(to)?);
-    let mut copier = Copier { links: HashMap::new(), root: to.try_clone()?, reflink: true };
+    let mut copier = Copier { links: HashMap::new(), root: to.try_clone()?, reflink: true, owners };
     copier.directory(from.as_fd(), to.as_fd(), &mut Vec::new())?;
     let stat = rfs::fstat(&from)?;
-    copy_metadata(from.as_fd(), to.as_fd(), &stat)
+    copier.metadata(from.as_fd(), to.as_fd(), &stat)
 }
 
 struct Copier {
@@ -60,6 +69,7 @@ struct Copier {
     root: OwnedFd,
     /// Turned off by the first refusal, so that only one call is wasted per copy.
     reflink: bool,
+    owners: Owners,
 }
 
 impl Copier {
@@ -94,7 +104,7 @@ impl Copier {
             }
             let (from, to) = (open_dir_at(from, name)?, open_dir_at(to, name)?);
             self.directory(from.as_fd(), to.as_fd(), path)?;
-            return copy_metadata(from.as_fd(), to.as_fd(), stat);
+            return self.metadata(from.as_fd(), to.as_fd(), stat);
         }
         if stat.st_nlink > 1 {
             let key = (stat.st_dev, stat.st_ino);
@@ -112,22 +122,39 @@ impl Copier {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let target = rfs::openat(to, name, flags, Mode::from_raw_mode(0o600))?;
                 self.data(&source, &target, stat.st_size.unsigned_abs())?;
-                copy_metadata(source.as_fd(), target.as_fd(), stat)
+                self.metadata(source.as_fd(), target.as_fd(), stat)
             }
             FileType::Symlink => {
                 let target = rfs::readlinkat(from, name, Vec::new())?;
                 rfs::symlinkat(&target, to, name)?;
                 copy_link_xattrs(from, to, name)?;
-                rfs::chownat(to, name, Some(uid(stat)), Some(gid(stat)), AtFlags::SYMLINK_NOFOLLOW)?;
+                self.owner(to, name, stat)?;
                 Ok(rfs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
             }
             _ => {
                 rfs::mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), stat.st_rdev)?;
-                rfs::chownat(to, name, Some(uid(stat)), Some(gid(stat)), AtFlags::SYMLINK_NOFOLLOW)?;
+                self.owner(to, name, stat)?;
                 rfs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
                 Ok(rfs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
             }
         }
+    }
+
+    fn owner(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+        if self.owners == Owners::Kept {
+            rfs::chownat(dir, name, Some(uid(stat)), Some(gid(stat)), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Owner first (it clears set-id bits and capabilities), then attributes, mode and, last, times.
+    fn metadata(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+        if self.owners == Owners::Kept {
+            rfs::fchown(to, Some(uid(stat)), Some(gid(stat)))?;
+        }
+        copy_xattrs(from, to)?;
+        rfs::fchmod(to, Mode::from_raw_mode(stat.st_mode as RawMode & 0o7777))?;
+        Ok(rfs::futimens(to, &times(stat))?)
     }
 
     fn data(&mut self, from: &OwnedFd, to: &OwnedFd, size: u64) -> io::Result<()> {
@@ -206,14 +233,6 @@ fn times(stat: &Stat) -> Timestamps {
         last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
     }
-}
-
-/// Owner first (it clears set-id bits and capabilities), then attributes, mode and, last, times.
-fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
-    rfs::fchown(to, Some(uid(stat)), Some(gid(stat)))?;
-    copy_xattrs(from, to)?;
-    rfs::fchmod(to, Mode::from_raw_mode(stat.st_mode as RawMode & 0o7777))?;
-    Ok(rfs::futimens(to, &times(stat))?)
 }
 
 fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
@@ -379,7 +398,7 @@ mod tests {
         file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1234)).unwrap();
         let attribute = rfs::fsetxattr(&file, "user.test", b"v", XattrFlags::empty()).is_ok();
 
-        copy(&a, &b).unwrap();
+        copy(&a, &b, Owners::Kept).unwrap();
 
         let (one, two) = (b.join("d/one").metadata().unwrap(), b.join("two").metadata().unwrap());
         assert_eq!((one.ino(), one.nlink(), one.mtime()), (two.ino(), 2, 1234));

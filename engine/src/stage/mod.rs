@@ -19,13 +19,13 @@ use self::arguments::Arguments;
 use self::output::Output;
 use crate::error::{BuildError, IoContext};
 use crate::host::store_api::{StoreServer, Trees};
-use crate::host::{Notice, Service};
+use crate::host::{HostError, Notice, Service};
 use crate::json::{Object as JsonObject, Value};
 use crate::manifest::{Device, Input, Mount, Stage};
 use crate::modules::{Index, ModuleClass, Runner};
 use crate::monitor::{Cancel, Event, Monitor};
 use crate::result::StageResult;
-use crate::sandbox::{self, DeviceDir, Root, Sandbox};
+use crate::sandbox::{self, DeviceDir, ReadOnly, Root, Sandbox};
 use crate::store::{Object, Store};
 
 /// Where bubblewrap is looked for, as upstream does: the caller's PATH has no say in what builds a system.
@@ -35,8 +35,9 @@ const PROGRAM_DIRS: &[&str] = &["/usr/sbin", "/usr/bin"];
 pub(crate) struct Shared<'a> {
     pub(crate) store: &'a Store,
     pub(crate) index: &'a Index,
+    /// The libdir as stages see it.
+    pub(crate) libdir: ReadOnly,
     pub(crate) python: Option<PathBuf>,
-    pub(crate) cancel: &'a Cancel,
     /// Variables for host services.
     pub(crate) environment: &'a [(String, String)],
     /// How long one stage may take.
@@ -53,6 +54,7 @@ pub(crate) struct StageRun<'a> {
     pub(crate) trees: Trees,
     /// Whether to open a shell in the sandbox first.
     pub(crate) shell: bool,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// The directories and sockets of one stage, below the run's scratch directory.
@@ -88,7 +90,8 @@ impl Places {
         let meta = object.meta().join(".stage.tmp.json");
         fs::write(&meta, "").context("write", &meta)?;
         let dev = DeviceDir::mount(dev.clone()).context("mount a tmpfs at", &dev)?;
-        let (arguments, store_socket, api_socket) = (api.join("arguments"), api.join("store"), api.join("osbuild"));
+        let (arguments, store_socket) = (api.join("arguments"), api.join("store"));
+        let api_socket = api.join("osbuild");
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let fd =
             rustix::fs::open(&api, flags, rustix::fs::Mode::empty()).map_err(io::Error::from).context("open", &api)?;
@@ -111,12 +114,34 @@ impl Drop for Places {
     }
 }
 
-/// Runs a stage; an unsuccessful one is a result, not an error.
+/// Runs a stage; an unsuccessful one is a result, not an error. So is one whose inputs, devices or mounts fail, or that
+/// leaves nonsense as its metadata.
 pub(crate) fn run(
     shared: &Shared<'_>,
     run: StageRun<'_>,
     monitor: &mut dyn Monitor,
-) -> Result<(StageResult, Value), BuildError> {
+) -> Result<StageResult, BuildError> {
+    let (name, id) = (run.stage.name.clone(), run.stage.id.to_string());
+    let failed = |output: String, error: Value| {
+        let (name, id) = (name.clone(), id.clone());
+        Ok(StageResult { name, id, success: false, output, error, metadata: Value::Null })
+    };
+    match try_run(shared, run, monitor) {
+        Err(BuildError::Host(error)) if !matches!(error, HostError::Cancelled) => {
+            let text = format!("{error}\n");
+            monitor.event(Event::Output { origin: None, text: &text });
+            failed(text, error.describe())
+        }
+        Err(error @ (BuildError::Reply { .. } | BuildError::Metadata { .. })) => {
+            let text = format!("{error}\n");
+            monitor.event(Event::Output { origin: None, text: &text });
+            failed(text, Value::Null)
+        }
+        result => result,
+    }
+}
+
+fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) -> Result<StageResult, BuildError> {
     let stage = run.stage;
     let places = Places::create(shared.store, run.object)?;
     let info = shared.index.module(stage.class, &stage.name)?;
@@ -126,17 +151,20 @@ pub(crate) fn run(
     let _store_server = StoreServer::start(&places.store_socket, run.trees, shared.store.sources(), scratch)
         .context("serve", &places.store_socket)?;
 
-    let mut services = Services { shared, places: &places, tree: run.object.tree(), running: Vec::new() };
+    let tree = run.object.tree();
+    let mut services = Services { shared, cancel: run.cancel, places: &places, tree, running: Vec::new() };
     let arguments = services.prepare(stage, monitor)?;
     let text = arguments.to_json(stage).to_line();
     fs::write(&places.arguments, text).context("write", &places.arguments)?;
     let api = ApiServer::start(&places.api_socket).context("serve", &places.api_socket)?;
+    // The module and the runner through the view of the libdir, as all of it.
+    let seen = |path: &Path| shared.libdir.path().join(path.strip_prefix(shared.index.libdir()).unwrap_or(path));
     let sandbox = Sandbox {
         root: run.root,
-        libdir: shared.index.libdir(),
+        libdir: shared.libdir.path(),
         python: shared.python.as_deref(),
-        runner: &run.runner.path,
-        module: &shared.index.module_path(stage.class, &stage.name),
+        runner: &seen(&run.runner.path),
+        module: &seen(&shared.index.module_path(stage.class, &stage.name)),
         capabilities: &capabilities,
         dev: places.dev.path(),
         var: &places.var,
@@ -152,18 +180,18 @@ pub(crate) fn run(
     if run.shell {
         open_shell(&sandbox)?;
     }
-    let (output, success) = execute(&sandbox, epoch, shared, monitor)?;
+    let (output, success) = execute(&sandbox, epoch, shared.timeout, run.cancel, monitor)?;
     let error = api.finish();
     // Mounts, devices and inputs go in reverse, before the tree is anybody else's.
     services.stop();
     let metadata = keep_metadata(&places.meta, run.object, stage)?;
-    let result = StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error };
-    Ok((result, metadata))
+    Ok(StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error, metadata })
 }
 
 /// The services of one stage, in the order they were started.
 struct Services<'a> {
     shared: &'a Shared<'a>,
+    cancel: &'a Cancel,
     places: &'a Places,
     tree: PathBuf,
     running: Vec<Service>,
@@ -251,7 +279,7 @@ impl Services<'_> {
     ) -> Result<Value, BuildError> {
         let path = self.shared.index.module_path(class, module);
         let mut service = Service::start(&path, id, &python_path(self.shared), self.shared.environment)?;
-        let reply = service.call(method, Value::Object(args), self.shared.cancel, &mut |notice| {
+        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| {
             if let Notice::Line(text) = notice {
                 monitor.event(Event::Output { origin: Some("org.osbuild"), text });
             }
@@ -289,7 +317,8 @@ fn bwrap() -> Result<PathBuf, BuildError> {
 fn execute(
     sandbox: &Sandbox<'_>,
     epoch: Option<i64>,
-    shared: &Shared<'_>,
+    timeout: Option<Duration>,
+    cancel: &Cancel,
     monitor: &mut dyn Monitor,
 ) -> Result<(String, bool), BuildError> {
     let program = bwrap()?;
@@ -305,7 +334,7 @@ fn execute(
         .spawn()
         .context("start", &program)?;
     let mut child = Running(child);
-    let deadline = shared.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut output = Output::new(read);
     loop {
         let more = output
@@ -314,12 +343,12 @@ fn execute(
         if !more {
             break;
         }
-        if shared.cancel.is_cancelled() {
+        if cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             child.kill();
-            let seconds = shared.timeout.unwrap_or_default().as_secs();
+            let seconds = timeout.unwrap_or_default().as_secs();
             let text = format!("\nThe stage was stopped after its time limit of {seconds} s.\n");
             monitor.event(Event::Output { origin: None, text: &text });
             return Ok((output.finish() + &text, false));

@@ -1,7 +1,10 @@
 //! What a run gives back, and upstream's `--json` form of it.
 
+mod v1;
+
+use crate::error::BuildError;
 use crate::json::{Object, Value};
-use crate::manifest::Version;
+use crate::manifest::{Manifest, Version};
 
 /// What became of one stage.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct StageResult {
     pub output: String,
     /// The exception it reported over the API, or `Null`.
     pub error: Value,
+    /// What it wrote about itself, or `Null`.
+    pub metadata: Value,
 }
 
 impl StageResult {
@@ -53,6 +58,15 @@ pub struct ItemResult {
     pub error: Option<String>,
 }
 
+impl ItemResult {
+    /// The object that monitors print.
+    pub(crate) fn describe(&self) -> Value {
+        let metadata = Object::new().with("checksum", self.checksum.as_str()).with("cached", self.cached);
+        let object = Object::new().with("success", self.error.is_none()).with("metadata", Value::Object(metadata));
+        Value::Object(object.with("error", self.error.as_deref().unwrap_or_default()))
+    }
+}
+
 /// What became of one source.
 #[derive(Clone, Debug)]
 pub struct SourceResult {
@@ -64,10 +78,18 @@ pub struct SourceResult {
     pub items: Vec<ItemResult>,
 }
 
+impl SourceResult {
+    /// The error of its first failed item, if it failed.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        let error = self.items.iter().find_map(|item| item.error.as_deref());
+        (!self.success).then(|| error.unwrap_or("it did not say why"))
+    }
+}
+
 /// What became of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunResult {
-    version: Version,
     /// Sources, in manifest order.
     pub sources: Vec<SourceResult>,
     /// Pipelines that were built, in that order.
@@ -77,10 +99,6 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    pub(crate) fn new(version: Version) -> Self {
-        Self { version, sources: Vec::new(), pipelines: Vec::new(), metadata: Object::new() }
-    }
-
     /// Whether everything was fetched and built.
     #[must_use]
     pub fn success(&self) -> bool {
@@ -97,29 +115,34 @@ impl RunResult {
     /// The source that failed, and the error of its first failed item.
     #[must_use]
     pub fn failed_source(&self) -> Option<(&SourceResult, &str)> {
-        let source = self.sources.iter().find(|s| !s.success)?;
-        let error = source.items.iter().find_map(|item| item.error.as_deref());
-        Some((source, error.unwrap_or("it did not say why")))
+        self.sources.iter().find_map(|source| Some((source, source.error()?)))
     }
 
-    /// The format of the manifest, which is that of its results.
+    /// Upstream's result object for the manifest that was run.
     #[must_use]
-    pub fn version(&self) -> Version {
-        self.version
+    pub fn to_json(&self, manifest: &Manifest) -> Value {
+        match manifest.version {
+            Version::V1 => v1::to_json(self, manifest),
+            Version::V2 => self.to_json_v2(self.error()),
+        }
     }
 
-    /// Upstream's result object for a v2 manifest.
+    /// As [`RunResult::to_json`], of a run that `error` ended: in either format it has the form of format 2.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json_with(&self, error: &BuildError) -> Value {
+        self.to_json_v2(Some(engine_error(error.kind(), &error.to_string())))
+    }
+
+    fn to_json_v2(&self, error: Option<Value>) -> Value {
         let mut object = Object::new();
-        if self.success() {
+        if let Some(error) = error {
+            object.insert("type", "error");
+            object.insert("success", false);
+            object.insert("error", error);
+        } else {
             object.insert("type", "result");
             object.insert("success", true);
             object.insert("metadata", Value::Object(self.metadata.clone()));
-        } else {
-            object.insert("type", "error");
-            object.insert("success", false);
-            object.insert("error", self.error());
         }
         object.insert("sources", self.sources_json());
         let mut log = Object::new();
@@ -130,22 +153,20 @@ impl RunResult {
         Value::Object(object)
     }
 
-    fn error(&self) -> Value {
-        let typed = |kind: &str, key: &str, details: Object| {
-            let details = Object::new().with(key, Value::Object(details));
-            Value::Object(Object::new().with("type", kind).with("details", Value::Object(details)))
-        };
+    /// Which source or stage failed, if one did.
+    fn error(&self) -> Option<Value> {
         if let Some((source, error)) = self.failed_source() {
             let details = Object::new().with("type", source.module.as_str()).with("output", error);
-            return typed("org.osbuild.error.source", "source", details);
+            let details = Object::new().with("source", Value::Object(details));
+            return Some(typed_error("org.osbuild.error.source", details));
         }
-        let Some((_, stage)) = self.failed_stage() else { return Value::Null };
+        let (_, stage) = self.failed_stage()?;
         let details = Object::new()
             .with("id", stage.id.as_str())
             .with("type", stage.name.as_str())
             .with("output", stage.output.as_str())
             .with("error", stage.error.clone());
-        typed("org.osbuild.error.stage", "stage", details)
+        Some(typed_error("org.osbuild.error.stage", Object::new().with("stage", Value::Object(details))))
     }
 
     fn sources_json(&self) -> Value {
@@ -166,6 +187,21 @@ impl RunResult {
         }
         Value::Object(object)
     }
+}
+
+fn typed_error(kind: &str, details: Object) -> Value {
+    Value::Object(Object::new().with("type", kind).with("details", Value::Object(details)))
+}
+
+/// An error of the engine itself, where upstream leaves a traceback and no JSON: `kind` is a word such as `store`.
+fn engine_error(kind: &str, message: &str) -> Value {
+    typed_error(&format!("org.debian.forge.error.{kind}"), Object::new().with("message", message))
+}
+
+/// What `--json` prints when a manifest was not even begun.
+pub(crate) fn unstarted(kind: &str, message: &str) -> Value {
+    let object = Object::new().with("type", "error").with("success", false);
+    Value::Object(object.with("error", engine_error(kind, message)))
 }
 
 fn log_entry(stage: &StageResult) -> Value {

@@ -1,0 +1,156 @@
+//! Building one pipeline: from what the store has of it, stage by stage.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::Request;
+use super::relay::{Message, Relay};
+use super::trees::Trees;
+use crate::error::{BuildError, IoContext};
+use crate::json::{Int, Text};
+use crate::manifest::{Id, Manifest, Origin, Pipeline, Stage};
+use crate::monitor::Cancel;
+use crate::sandbox::{ReadOnly, Root};
+use crate::stage::{self, Shared, StageRun};
+use crate::store::Object;
+
+/// Builds pipelines, several at once if need be.
+pub(super) struct Builder<'a> {
+    manifest: &'a Manifest,
+    shared: &'a Shared<'a>,
+    request: &'a Request,
+    trees: &'a Trees<'a>,
+    /// Build roots in use, by identifier of their tree.
+    roots: Mutex<HashMap<Option<Id>, Arc<Root>>>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        manifest: &'a Manifest,
+        shared: &'a Shared<'a>,
+        request: &'a Request,
+        trees: &'a Trees<'a>,
+    ) -> Self {
+        Self { manifest, shared, request, trees, roots: Mutex::default() }
+    }
+
+    /// The places in `plan` of the pipelines that `pipeline` needs.
+    pub(super) fn needs(&self, pipeline: &Pipeline, plan: &[&Pipeline]) -> Vec<usize> {
+        let build = pipeline.build.as_ref().and_then(|id| self.manifest.pipeline_by_id(id.as_str()));
+        let inputs = pipeline.stages.iter().flat_map(|stage| self.manifest.input_pipelines(stage));
+        let place = |needed: &Pipeline| plan.iter().position(|planned| planned.id == needed.id);
+        let own = place(pipeline);
+        build.into_iter().chain(inputs).filter_map(place).filter(|needed| Some(*needed) < own).collect()
+    }
+
+    /// Builds a pipeline; false if a stage failed.
+    pub(super) fn build(&self, pipeline: &Pipeline, relay: &mut Relay, cancel: &Cancel) -> Result<bool, BuildError> {
+        let Some(id) = &pipeline.id else { return Ok(true) };
+        if self.trees.find(id)?.is_some() {
+            return Ok(true);
+        }
+        relay.send(Message::Started);
+        let Some(object) = self.stages(pipeline, relay, cancel)? else { return Ok(false) };
+        self.trees.add(id, object);
+        Ok(true)
+    }
+
+    /// The finished tree; none if a stage failed.
+    fn stages(&self, pipeline: &Pipeline, relay: &mut Relay, cancel: &Cancel) -> Result<Option<Object>, BuildError> {
+        let store = self.shared.store;
+        let root = self.root(pipeline.build.as_ref())?;
+        let epoch = pipeline.source_epoch.as_ref().and_then(Int::as_i64);
+        let (mut object, done) = self.base(pipeline)?;
+        if done > 0 {
+            relay.send(Message::StagesCached(done));
+        }
+        for (position, stage) in pipeline.stages.iter().enumerate().skip(done) {
+            if cancel.is_cancelled() {
+                return Err(BuildError::Cancelled);
+            }
+            if object.is_committed() {
+                object = store.create_from(&object)?;
+            }
+            relay.send(Message::StageStarted(position));
+            if !self.stage(stage, pipeline, &root, &object, relay, cancel)? {
+                return Ok(None);
+            }
+            let last = position + 1 == pipeline.stages.len();
+            let checkpoint = self.request.checkpoints.contains(&stage.id);
+            if let Some(epoch) = epoch.filter(|_| last || checkpoint) {
+                object.clamp_mtime(epoch)?;
+            }
+            if checkpoint {
+                store.commit(&mut object, stage.id.as_str())?;
+            }
+        }
+        Ok(Some(object))
+    }
+
+    /// What the store or this run has of this pipeline, and how many of its stages that saves.
+    fn base(&self, pipeline: &Pipeline) -> Result<(Object, usize), BuildError> {
+        for (position, stage) in pipeline.stages.iter().enumerate().rev() {
+            if let Some(base) = self.trees.find(&stage.id)? {
+                return Ok((self.shared.store.create_from(&base)?, position + 1));
+            }
+        }
+        let object = self.shared.store.create()?;
+        if let Some(tree) = &self.request.tree {
+            std::fs::rename(tree, object.tree()).context("move", tree)?;
+        }
+        Ok((object, 0))
+    }
+
+    fn stage(
+        &self,
+        stage: &Stage,
+        pipeline: &Pipeline,
+        root: &Root,
+        object: &Object,
+        relay: &mut Relay,
+        cancel: &Cancel,
+    ) -> Result<bool, BuildError> {
+        // Held while the stage reads them.
+        let mut inputs = Vec::new();
+        for input in stage.inputs.iter().filter(|input| input.origin == Origin::Pipeline) {
+            for id in input.refs.keys().filter_map(Text::as_str) {
+                inputs.extend(self.tree(id)?);
+            }
+        }
+        let trees: HashMap<String, PathBuf> = inputs.iter().map(|(id, object)| (id.clone(), object.tree())).collect();
+        let start = Instant::now();
+        let breakpoints = &self.request.breakpoints;
+        let shell = breakpoints.iter().any(|b| b == "*" || *b == stage.name || b == stage.id.as_str());
+        let run = StageRun { stage, runner: &pipeline.runner, root, object, trees, shell, cancel };
+        let result = stage::run(self.shared, run, relay)?;
+        let success = result.success;
+        relay.send(Message::StageFinished(Box::new(result), start.elapsed().as_secs_f64()));
+        Ok(success)
+    }
+
+    fn tree(&self, id: &str) -> Result<Option<(String, Arc<Object>)>, BuildError> {
+        let Some(known) = self.manifest.pipeline_by_id(id).and_then(|p| p.id.as_ref()) else { return Ok(None) };
+        Ok(self.trees.find(known)?.map(|object| (id.to_owned(), object)))
+    }
+
+    /// The build root of pipelines that name this build pipeline: one for the whole run.
+    fn root(&self, build: Option<&Id>) -> Result<Arc<Root>, BuildError> {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = roots.get(&build.cloned()) {
+            return Ok(Arc::clone(root));
+        }
+        let view = self.shared.store.scratch("root")?;
+        let root = match build {
+            Some(id) => {
+                let tree = self.trees.find(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?;
+                Root::Tree(ReadOnly::of(&tree.tree(), &view))
+            }
+            None => Root::Host(ReadOnly::of("/usr".as_ref(), &view)),
+        };
+        let root = Arc::new(root);
+        roots.insert(build.cloned(), Arc::clone(&root));
+        Ok(root)
+    }
+}
