@@ -37,6 +37,12 @@ pub enum BuildError {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// The caller is not root and cannot be made root of a namespace.
+    #[error("{why}")]
+    Unprivileged {
+        /// What is missing.
+        why: String,
+    },
     /// A service answered, but not what it must.
     #[error("{service}: unusable answer: {what}")]
     Reply {
@@ -100,7 +106,7 @@ impl BuildError {
             Self::Modules(_) => "modules",
             Self::Metadata { .. } => "metadata",
             Self::MissingTree { .. } => "missing-tree",
-            Self::Io { .. } | Self::MissingProgram { .. } => "system",
+            Self::Io { .. } | Self::MissingProgram { .. } | Self::Unprivileged { .. } => "system",
             Self::Shell { .. } | Self::UnknownMonitor { .. } => "usage",
             Self::Cancelled => "cancelled",
         }

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -25,7 +26,7 @@ pub(crate) const RUNNERS: &[(&str, Preparation)] = &[
 pub(crate) enum Preparation {
     /// Minimal /etc/passwd and /etc/group.
     Databases,
-    /// The same, and /etc/ld.so.cache.
+    /// The same and, for stages that are not this binary, /etc/ld.so.cache.
     DatabasesAndLoader,
 }
 
@@ -63,13 +64,20 @@ fn prepare_and_exec(name: &str, args: &[OsString]) -> Result<std::convert::Infal
         return Err(StageError::new("usage: RUNNER STAGE ARGUMENT…"));
     };
     write_databases(Path::new("/"))?;
-    if preparation == Preparation::DatabasesAndLoader {
+    if preparation == Preparation::DatabasesAndLoader && !is_own(Path::new(stage)) {
         write_loader_cache(Path::new("/"))?;
     }
     Err(StageError::Start {
         program: stage.to_string_lossy().into_owned(),
         source: Command::new(stage).args(rest).exec(),
     })
+}
+
+/// Whether a stage is this very binary. It needs no loader, and what it starts finds its libraries without a cache, which
+/// would take longer to write than most stages take to run.
+fn is_own(stage: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    file(stage).is_some_and(|stage| Some(stage) == file(Path::new("/proc/self/exe")))
 }
 
 /// Writes the databases that are not there.
@@ -125,6 +133,12 @@ mod tests {
         write_databases(root).expect("writes");
         assert_eq!(fs::read_to_string(root.join("etc/group")).expect("read"), "mine\n");
         write_loader_cache(root).expect("nothing to run");
+    }
+
+    #[test]
+    fn only_this_binary_is_its_own() {
+        assert!(is_own(&std::env::current_exe().expect("exe")));
+        assert!(!is_own(Path::new("/bin/sh")) && !is_own(Path::new("/nonexistent")));
     }
 
     #[test]

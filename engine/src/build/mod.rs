@@ -27,7 +27,7 @@ use crate::manifest::{Id, Manifest, Pipeline as ManifestPipeline};
 use crate::modules::Index;
 use crate::monitor::{Cancel, Event, Monitor, Pipeline};
 use crate::result::{PipelineResult, RunResult};
-use crate::sandbox::ReadOnly;
+use crate::sandbox::Views;
 use crate::stage::Shared;
 use crate::store::{Object, Store};
 
@@ -166,7 +166,7 @@ fn try_run(
     }
     let shared = Shared {
         store,
-        libdir: ReadOnly::of(index.libdir(), &store.scratch("libdir")?),
+        views: Views::new(store.scratch("views")?),
         index,
         python: python_package(index.libdir()),
         timeout: request.stage_timeout,
@@ -176,9 +176,9 @@ fn try_run(
     if result.success() {
         let builder = Builder::new(manifest, &shared, request, &trees);
         build(&builder, &plan, request, monitor, result)?;
-        // Its read-only views of trees must go before the trees do.
-        drop(builder);
     }
+    // Views of trees go before the trees do.
+    drop(shared);
     let objects = trees.into_objects();
     collect(manifest, store, &objects, result)?;
     monitor.event(Event::Finished { manifest: &request.name, success: result.success() });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Request;
@@ -12,7 +12,7 @@ use crate::error::{BuildError, IoContext};
 use crate::json::{Int, Text};
 use crate::manifest::{Id, Manifest, Origin, Pipeline, Stage};
 use crate::monitor::Cancel;
-use crate::sandbox::{ReadOnly, Root};
+use crate::sandbox::Root;
 use crate::stage::{self, Shared, StageRun};
 use crate::store::Object;
 
@@ -22,8 +22,6 @@ pub(super) struct Builder<'a> {
     shared: &'a Shared<'a>,
     request: &'a Request,
     trees: &'a Trees<'a>,
-    /// Build roots in use, by identifier of their tree.
-    roots: Mutex<HashMap<Option<Id>, Arc<Root>>>,
 }
 
 impl<'a> Builder<'a> {
@@ -33,7 +31,7 @@ impl<'a> Builder<'a> {
         request: &'a Request,
         trees: &'a Trees<'a>,
     ) -> Self {
-        Self { manifest, shared, request, trees, roots: Mutex::default() }
+        Self { manifest, shared, request, trees }
     }
 
     /// The places in `plan` of the pipelines that `pipeline` needs.
@@ -135,22 +133,11 @@ impl<'a> Builder<'a> {
         Ok(self.trees.find(known)?.map(|object| (id.to_owned(), object)))
     }
 
-    /// The build root of pipelines that name this build pipeline: one for the whole run.
-    fn root(&self, build: Option<&Id>) -> Result<Arc<Root>, BuildError> {
-        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = roots.get(&build.cloned()) {
-            return Ok(Arc::clone(root));
-        }
-        let view = self.shared.store.scratch("root")?;
-        let root = match build {
-            Some(id) => {
-                let tree = self.trees.find(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?;
-                Root::Tree(ReadOnly::of(&tree.tree(), &view))
-            }
-            None => Root::Host(ReadOnly::of("/usr".as_ref(), &view)),
-        };
-        let root = Arc::new(root);
-        roots.insert(build.cloned(), Arc::clone(&root));
-        Ok(root)
+    /// The build root of pipelines that name this build pipeline.
+    fn root(&self, build: Option<&Id>) -> Result<Root, BuildError> {
+        let views = &self.shared.views;
+        let Some(id) = build else { return Ok(Root::Host(views.directory("/usr".as_ref()))) };
+        let tree = self.trees.find(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?;
+        Ok(Root::Tree(views.directory(&tree.tree())))
     }
 }

@@ -6,6 +6,7 @@
 
 mod args;
 mod fd;
+mod rootless;
 mod run;
 
 pub use args::{Options, Parsed, UsageError, parse};
@@ -84,7 +85,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn command(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> {
-    let options = match parse(args.into_iter().skip(1)) {
+    let args: Vec<OsString> = args.into_iter().skip(1).collect();
+    if let [word, rest @ ..] = args.as_slice() {
+        if word == rootless::HELPER {
+            return Ok(rootless::help(rest));
+        }
+    }
+    let options = match parse(args) {
         Ok(Parsed::Run(options)) => options,
         Ok(Parsed::Help) => return print(&args::help()),
         Ok(Parsed::Version) => return print(&format!("{COMPATIBLE}\n")),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use super::{Options, args, fd};
+use super::{Options, args, fd, rootless};
 use crate::build::{self, BuildError, Failed, Outcome, Request};
 use crate::manifest::{Id, Manifest};
 use crate::modules::Index;
@@ -34,6 +34,7 @@ pub(super) fn run(options: &Options, manifest: &Manifest, index: &Index) -> Exit
 fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<ExitCode, Box<Failed>> {
     let output = |source| BuildError::Io { what: "write", path: "standard output".into(), source };
     // Before any thread, so that mounts and signals are ours alone.
+    rootless::become_root().map_err(|error| BuildError::Unprivileged { why: error.to_string() })?;
     crate::isolate_mounts().map_err(|source| BuildError::Io {
         what: "make a mount namespace for",
         path: args::PROGRAM.into(),

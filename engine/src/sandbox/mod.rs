@@ -9,11 +9,11 @@ pub(crate) mod read_only;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use self::capabilities::for_module;
 pub(crate) use self::dev::DeviceDir;
-pub(crate) use self::read_only::ReadOnly;
+pub(crate) use self::read_only::Views;
 
 /// Gives this process a mount namespace of its own, so that every mount of a run dies with it.
 ///
@@ -30,10 +30,10 @@ pub fn isolate_mounts() -> io::Result<()> {
 /// Where the programs of a stage come from.
 #[derive(Debug)]
 pub(crate) enum Root {
-    /// The host's own `/usr`, seen through this.
-    Host(ReadOnly),
-    /// A built tree, seen through this.
-    Tree(ReadOnly),
+    /// The host, its `/usr` seen here.
+    Host(PathBuf),
+    /// A built tree, seen here.
+    Tree(PathBuf),
 }
 
 /// Everything one sandbox shows.
@@ -43,8 +43,10 @@ pub(crate) struct Sandbox<'a> {
     pub(crate) libdir: &'a Path,
     /// The `osbuild` Python package, if the libdir has none of its own.
     pub(crate) python: Option<&'a Path>,
-    pub(crate) runner: &'a Path,
-    pub(crate) module: &'a Path,
+    /// Where the runner is, and its name in the sandbox.
+    pub(crate) runner: (&'a Path, &'a str),
+    /// The same of the module.
+    pub(crate) module: (&'a Path, &'a str),
     pub(crate) capabilities: &'a [&'a str],
     pub(crate) dev: &'a Path,
     pub(crate) var: &'a Path,
@@ -72,7 +74,6 @@ impl Sandbox<'_> {
             args.option("--cap-add", [format!("CAP_{capability}")]);
         }
         self.system(&mut args);
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         args.option("--ro-bind", [self.libdir.as_os_str(), "/run/osbuild/lib".as_ref()]);
         if let Some(python) = self.python {
             args.option("--ro-bind", [python.as_os_str(), "/run/osbuild/lib/osbuild".as_ref()]);
@@ -81,16 +82,16 @@ impl Sandbox<'_> {
         args.option("--bind", [self.tree.as_os_str(), "/run/osbuild/tree".as_ref()]);
         args.option("--bind", [self.meta.as_os_str(), "/run/osbuild/meta".as_ref()]);
         args.option("--bind", [self.mounts.as_os_str(), "/run/osbuild/mounts".as_ref()]);
-        let module = Path::new("/run/osbuild/bin").join(name(self.module));
-        args.option("--ro-bind", [self.module.as_os_str(), module.as_os_str()]);
+        let module = Path::new("/run/osbuild/bin").join(self.module.1);
+        args.option("--ro-bind", [self.module.0.as_os_str(), module.as_os_str()]);
         args.option("--ro-bind", [self.inputs.as_os_str(), "/run/osbuild/inputs".as_ref()]);
         args.option("--ro-bind", [self.arguments.as_os_str(), "/run/osbuild/api/arguments".as_ref()]);
         args.option("--dir", ["/run/osbuild/api"]);
         for (path, name) in self.sockets {
             args.option("--bind", [path.as_os_str(), Path::new("/run/osbuild/api").join(name).as_os_str()]);
         }
-        let runner = Path::new("/run/osbuild/runner").join(name(self.runner));
-        args.option("--ro-bind", [self.runner.as_os_str(), runner.as_os_str()]);
+        let runner = Path::new("/run/osbuild/runner").join(self.runner.1);
+        args.option("--ro-bind", [self.runner.0.as_os_str(), runner.as_os_str()]);
         args.option("--", [runner.as_os_str(), module.as_os_str()]);
         args.0
     }
@@ -98,8 +99,8 @@ impl Sandbox<'_> {
     /// The operating system: programs, libraries, devices, kernel interfaces.
     fn system(&self, args: &mut Arguments) {
         let (root, usr, built) = match self.root {
-            Root::Host(usr) => (Path::new("/"), usr.path().to_owned(), false),
-            Root::Tree(tree) => (tree.path(), tree.path().join("usr"), true),
+            Root::Host(usr) => (Path::new("/"), usr.clone(), false),
+            Root::Tree(tree) => (tree.as_path(), tree.join("usr"), true),
         };
         let real_dir = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.is_dir());
         if built && real_dir(&root.join("boot")) {

@@ -7,40 +7,68 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
-/// A read-only view of a directory, unmounted when dropped.
+/// Read-only views of directories, one a directory, all unmounted when dropped.
 #[derive(Debug)]
-pub(crate) struct ReadOnly {
-    path: PathBuf,
-    mounted: bool,
+pub(crate) struct Views {
+    scratch: PathBuf,
+    views: Mutex<Vec<View>>,
 }
 
-impl ReadOnly {
-    /// A view of `source`, mounted below the empty directory `scratch`. Where that cannot be, it is the directory
-    /// itself, which the sandbox then binds read-only.
-    pub(crate) fn of(source: &Path, scratch: &Path) -> Self {
+#[derive(Debug)]
+struct View {
+    /// What is shown.
+    source: PathBuf,
+    /// Where: the directory itself, where it could not be mounted elsewhere.
+    path: PathBuf,
+}
+
+impl Views {
+    /// Views are mounted below the empty directory `scratch`.
+    pub(crate) fn new(scratch: PathBuf) -> Self {
+        Self { scratch, views: Mutex::default() }
+    }
+
+    /// A view of a directory. Where that cannot be, it is the directory itself, which the sandbox then binds read-only.
+    pub(crate) fn directory(&self, source: &Path) -> PathBuf {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = views.iter().find(|view| view.source == source) {
+            return view.path.clone();
+        }
+        let scratch = self.scratch.join(views.len().to_string());
         let target = scratch.join("view");
         // An overlay shows nothing of what is mounted below its layers.
-        if !has_mounts_below(source) && fs::create_dir(&target).is_ok() && mount(source, scratch, &target).is_ok() {
-            return Self { path: target, mounted: true };
+        let shown = !has_mounts_below(source)
+            && fs::create_dir_all(&target).is_ok()
+            && mount(source, &scratch, &target).is_ok();
+        if !shown {
+            tracing::debug!(path = %source.display(), "no overlay, a bind mount must do");
         }
-        tracing::debug!(path = %source.display(), "no overlay, a bind mount must do");
-        Self { path: source.to_owned(), mounted: false }
+        let path = if shown { target } else { source.to_owned() };
+        views.push(View { source: source.to_owned(), path: path.clone() });
+        path
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// A file as seen in the view of its directory, wherever links lead.
+    pub(crate) fn file(&self, path: &Path) -> PathBuf {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match (real.parent(), real.file_name()) {
+            (Some(directory), Some(name)) => self.directory(directory).join(name),
+            _ => real,
+        }
     }
 }
 
-impl Drop for ReadOnly {
+impl Drop for Views {
     fn drop(&mut self) {
-        if self.mounted {
-            if let Err(error) = unmount(&self.path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-                tracing::warn!(path = %self.path.display(), %error, "cannot unmount");
+        let views = self.views.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for view in views.iter().filter(|view| view.path != view.source) {
+            if let Err(error) = unmount(&view.path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+                tracing::warn!(path = %view.path.display(), %error, "cannot unmount");
             }
         }
     }
@@ -94,6 +122,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let odd = dir.path().join("a:b");
         fs::create_dir(&odd).unwrap();
-        assert_eq!(ReadOnly::of(&odd, dir.path()).path(), odd);
+        fs::write(odd.join("file"), "").unwrap();
+        std::os::unix::fs::symlink(odd.join("file"), dir.path().join("link")).unwrap();
+        let views = Views::new(dir.path().to_owned());
+        assert_eq!(views.directory(&odd), odd);
+        assert_eq!(views.file(&dir.path().join("link")), odd.join("file"));
     }
 }

@@ -25,7 +25,7 @@ use crate::manifest::{Device, Input, Mount, Stage};
 use crate::modules::{Index, ModuleClass, Runner};
 use crate::monitor::{Cancel, Event, Monitor};
 use crate::result::StageResult;
-use crate::sandbox::{self, DeviceDir, ReadOnly, Root, Sandbox};
+use crate::sandbox::{self, DeviceDir, Root, Sandbox, Views};
 use crate::store::{Object, Store};
 
 /// Where bubblewrap is looked for, as upstream does: the caller's PATH has no say in what builds a system.
@@ -35,8 +35,8 @@ const PROGRAM_DIRS: &[&str] = &["/usr/sbin", "/usr/bin"];
 pub(crate) struct Shared<'a> {
     pub(crate) store: &'a Store,
     pub(crate) index: &'a Index,
-    /// The libdir as stages see it.
-    pub(crate) libdir: ReadOnly,
+    /// Directories as stages see them.
+    pub(crate) views: Views,
     pub(crate) python: Option<PathBuf>,
     /// Variables for host services.
     pub(crate) environment: &'a [(String, String)],
@@ -157,14 +157,12 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
     let text = arguments.to_json(stage).to_line();
     fs::write(&places.arguments, text).context("write", &places.arguments)?;
     let api = ApiServer::start(&places.api_socket).context("serve", &places.api_socket)?;
-    // The module and the runner through the view of the libdir, as all of it.
-    let seen = |path: &Path| shared.libdir.path().join(path.strip_prefix(shared.index.libdir()).unwrap_or(path));
     let sandbox = Sandbox {
         root: run.root,
-        libdir: shared.libdir.path(),
+        libdir: &shared.views.directory(shared.index.libdir()),
         python: shared.python.as_deref(),
-        runner: &seen(&run.runner.path),
-        module: &seen(&shared.index.module_path(stage.class, &stage.name)),
+        runner: (&shared.views.file(&run.runner.path), &run.runner.name),
+        module: (&shared.views.file(&shared.index.module_path(stage.class, &stage.name)), &stage.name),
         capabilities: &capabilities,
         dev: places.dev.path(),
         var: &places.var,

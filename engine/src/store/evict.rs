@@ -79,6 +79,14 @@ impl Store {
         Ok(())
     }
 
+    /// Removes an object unless it is in use.
+    pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        match last_use(path) {
+            Some(used) => self.evict_one(path, used).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Bytes freed: nothing if the object is in use or was used since we looked.
     fn evict_one(&self, path: &Path, used: SystemTime) -> Result<u64, StoreError> {
         let lock_path = path.join(LOCK);

@@ -12,10 +12,11 @@
 //!   tmp/run-*/    run.lock and what one run needs
 //! ```
 //!
-//! Where upstream copies a finished tree into `objects/`, we rename it. An object appears under its ID by one rename,
-//! after its data has been flushed, so a power cut leaves either the whole object or none. What dead runs left in
+//! Where upstream copies a finished tree into `objects/`, we rename it. An object appears under its ID by one rename; what
+//! a power cut may have left incomplete is told by its `object.info` and not used (`durable`). What dead runs left in
 //! `stage/`, `objects/uuid-*` and `tmp/run-*` is removed when a store is opened.
 
+mod durable;
 mod evict;
 mod lock;
 mod object;
@@ -97,6 +98,8 @@ pub struct Store {
     limit: Limit,
     /// False for a layout version we do not know: then nothing is loaded or kept.
     known: bool,
+    /// Identifier of this boot; none if the system does not tell.
+    boot: Option<String>,
     run: PathBuf,
     _run_lock: Lock,
     _lock: Lock,
@@ -125,8 +128,11 @@ impl Store {
             .context("lock", &lock_path)?;
         let (known, limit) = configure(&root.join("cache.info"), limit)?;
         let (run, run_lock) = create_run(&root.join("tmp"))?;
-        let store = Self { root: root.clone(), limit, known, run, _run_lock: run_lock, _lock: lock };
+        let store = Self { root: root.clone(), limit, known, boot: boot_id(), run, _run_lock: run_lock, _lock: lock };
         store.remove_leftovers();
+        if known {
+            store.settle();
+        }
         Ok(store)
     }
 
@@ -152,7 +158,8 @@ impl Store {
     /// Whether a usable object of this ID is there.
     #[must_use]
     pub fn contains(&self, id: &str) -> bool {
-        self.known && is_id(id) && self.objects().join(id).join(LOCK).exists()
+        let dir = self.objects().join(id);
+        self.known && is_id(id) && dir.join(LOCK).exists() && self.is_whole(&dir)
     }
 
     /// The object of this ID, locked against removal as long as it is held.
@@ -166,6 +173,9 @@ impl Store {
         let dir = self.objects().join(id);
         let path = dir.join(LOCK);
         let Some(lock) = Lock::open(&path, Mode::Read, false).context("lock", &path)? else { return Ok(None) };
+        if !self.is_whole(&dir) {
+            return Ok(None);
+        }
         // The access time of the lock file is the clock of the least-recently-used eviction.
         let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let keep = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
@@ -211,26 +221,23 @@ impl Store {
         let (entry, lock) = self.create_entry(&self.objects())?;
         let target = entry.join("data");
         fs::rename(&data, &target).context("move", &data)?;
-        let info = serde_json::json!({"creation-boot-id": boot_id(), "size": size}).to_string();
-        let path = entry.join(INFO);
-        fs::write(&path, info).context("write", &path)?;
-        let dir = tree::open_dir(&entry).context("open", &entry)?;
-        rustix::fs::syncfs(&dir).map_err(io::Error::from).context("flush", &entry)?;
+        self.describe(&entry, size)?;
         let path = self.objects().join(id);
-        let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(rustix::fs::CWD, &entry, rustix::fs::CWD, &path, flags) {
-            Ok(()) => {
-                let objects = tree::open_dir(&self.objects()).context("open", &self.objects())?;
-                rustix::fs::fsync(&objects).map_err(io::Error::from).context("flush", &self.objects())?;
-                object.moved_to(path, lock)?;
-            }
-            Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOTEMPTY) => {
+        let mut renamed = rename_new(&entry, &path);
+        if renamed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) && !self.is_whole(&path) {
+            // A power cut may have damaged that one.
+            self.discard(&path)?;
+            renamed = rename_new(&entry, &path);
+        }
+        match renamed {
+            Ok(()) => object.moved_to(path, lock)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 // Another engine was faster. Ours is equal by construction: go on reading it until we are done.
                 self.release(size)?;
                 object.moved_to(entry, lock)?;
                 object.remove_on_drop();
             }
-            Err(e) => return Err(io::Error::from(e)).context("rename", &entry),
+            Err(e) => return Err(e).context("rename", &entry),
         }
         Ok(true)
     }
@@ -297,6 +304,16 @@ fn remove_if_dead(path: &Path, lock_name: &str) {
             }
         }
         _ => {}
+    }
+}
+
+/// Renames a directory if nothing has that name; `AlreadyExists` if something has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(io::ErrorKind::AlreadyExists.into()),
+        result => Ok(result?),
     }
 }
 
@@ -387,9 +404,9 @@ fn now() -> u64 {
 
 /// The identifier of this boot as upstream derives it (`sd_id128_get_boot_app_specific` with upstream's slip in byte
 /// 8, see `docs/osbuild-compat.md`).
-fn boot_id() -> String {
+fn boot_id() -> Option<String> {
     use sha2::{Digest, Sha256};
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let mut key = [0; 64];
     let text = boot.trim().as_bytes();
     key[..text.len().min(64)].copy_from_slice(&text[..text.len().min(64)]);
@@ -398,7 +415,7 @@ fn boot_id() -> String {
     let mut id: [u8; 32] = Sha256::new().chain_update(outer).chain_update(first).finalize().into();
     id[6] = (id[6] & 0x0f) | 0x40;
     id[8] = (id[6] & 0x3f) | 0x80;
-    hex(&id[..16])
+    Some(hex(&id[..16]))
 }
 
 #[cfg(test)]
