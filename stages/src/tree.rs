@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{IoContext, Result, StageError};
@@ -112,6 +112,47 @@ pub(crate) fn overwrite(root: &Path, path: impl AsRef<Path>, content: impl AsRef
         fs::set_permissions(&target, old.permissions()).doing("set the mode of", &target)?;
     }
     Ok(())
+}
+
+/// As [`overwrite`], into a directory that must be there: a stage that configures a program does not hide from its
+/// user that the tree lacks it.
+///
+/// # Errors
+/// The directory is not there, or any step fails.
+pub(crate) fn save(root: &Path, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> Result<()> {
+    require_parent(&resolve(root, &path)?)?;
+    overwrite(root, path, content)
+}
+
+/// Fails if the directory of a physical path is not there.
+///
+/// # Errors
+/// It is not there, or is no directory.
+pub(crate) fn require_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.is_dir() => {
+            Err(StageError::new(format!("{}: the tree has no such directory", parent.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets the mode of a file of the tree; a link is followed.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn set_mode(root: &Path, path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let target = resolve(root, path)?;
+    fs::set_permissions(&target, fs::Permissions::from_mode(mode)).doing("set the mode of", &target)
+}
+
+/// Makes a link in a directory that must be there; nothing may have its name.
+///
+/// # Errors
+/// The directory is not there, or something has the link's name.
+pub(crate) fn link_new(root: &Path, target: &str, path: impl AsRef<Path>) -> Result<()> {
+    let link = resolve_parent(root, path)?;
+    symlink(target, &link).doing("link", &link)
 }
 
 /// Removes a file or link; one that is not there is fine. Says whether it was there.
@@ -222,8 +263,6 @@ fn database_entry(root: &Path, database: &str, name: &str) -> Result<Option<Data
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -253,6 +292,20 @@ mod tests {
         let meta = fs::symlink_metadata(root.join("etc/hostname")).expect("stat");
         assert!(meta.is_file());
         assert_eq!(meta.permissions().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn saving_wants_the_directory_and_follows_a_link_in_the_tree() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path();
+        let error = save(root, "/etc/x", "1").expect_err("no /etc").to_string();
+        assert!(error.ends_with("/etc: the tree has no such directory"), "{error}");
+        assert!(link_new(root, "y", "/etc/x").is_err());
+        fs::create_dir(root.join("etc")).expect("dir");
+        link_new(root, "/etc/y", "/etc/x").expect("link");
+        assert!(link_new(root, "/etc/y", "/etc/x").is_err());
+        save(root, "/etc/x", "1").expect("save");
+        assert_eq!(fs::read_to_string(root.join("etc/y")).expect("read"), "1");
     }
 
     #[test]

@@ -14,10 +14,11 @@
 //! | `system` | configuration of the system itself and of systemd |
 //! | `testing` | stages that change nothing |
 //!
-//! What several of them share is in `deployment`, `ini`, `location` and `offline`.
+//! What several of them share is in `deployment`, `ini`, `lines`, `location` and `offline`.
 
 mod deployment;
 mod ini;
+mod lines;
 mod location;
 mod offline;
 

@@ -9,7 +9,6 @@ use crate::stage::osbuild::offline;
 
 #[derive(Deserialize)]
 struct Options {
-    #[serde(default)]
     groups: Ordered<Group>,
     #[serde(default)]
     force: bool,

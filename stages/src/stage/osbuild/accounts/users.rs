@@ -2,8 +2,7 @@
 //! their SSH keys.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -17,7 +16,6 @@ use crate::tree::{self, Account};
 
 #[derive(Deserialize)]
 struct Options {
-    #[serde(default)]
     users: Ordered<User>,
 }
 
@@ -57,8 +55,8 @@ fn set_up(root: &Path, name: &str, user: &User) -> Result<()> {
     if user.force_password_reset {
         run_tool(root, "passwd", vec!["--expire".into()], name)?;
     }
-    let keys: Vec<&str> = user.keys.iter().chain(&user.key).map(String::as_str).collect();
-    let keys: Vec<&str> = keys.into_iter().filter(|key| !key.is_empty()).collect();
+    let key = user.key.iter().filter(|key| !key.is_empty());
+    let keys: Vec<&str> = user.keys.iter().chain(key).map(String::as_str).collect();
     if keys.is_empty() {
         return Ok(());
     }
@@ -145,9 +143,11 @@ fn add_keys(root: &Path, account: &Account, keys: &[&str]) -> Result<()> {
         fs::create_dir(&directory).doing("make directory", &directory)?;
         own(&directory, account, 0o700)?;
     }
-    let path = tree::resolve(root, format!("{}/.ssh/authorized_keys", account.home))?;
-    let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).doing("open", &path)?;
-    file.write_all(format!("{}\n", keys.join("\n")).as_bytes()).doing("write", &path)?;
+    let name = format!("{}/.ssh/authorized_keys", account.home);
+    let path = tree::resolve(root, &name)?;
+    let mut text = if path.exists() { fs::read(&path).doing("read", &path)? } else { Vec::new() };
+    text.extend(format!("{}\n", keys.join("\n")).into_bytes());
+    tree::overwrite(root, name, text)?;
     own(&path, account, 0o600)
 }
 

@@ -1,7 +1,8 @@
 //! org.osbuild.hostname, org.osbuild.timezone and org.osbuild.locale: the files systemd-firstboot(1) would write,
-//! written without it, so that the build root needs no systemd.
+//! written without it, so that the build root needs no systemd. What it refuses is refused here.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -11,6 +12,12 @@ use crate::tree;
 
 /// Longest host name Linux takes.
 const MAX_HOSTNAME: usize = 64;
+
+/// Length from which on a name of a locale or keymap is too long.
+const TOO_LONG: usize = 128;
+
+/// Time zones of a system.
+const ZONEINFO: &str = "/usr/share/zoneinfo";
 
 #[derive(Deserialize)]
 struct Hostname {
@@ -30,18 +37,20 @@ struct Locale {
 /// Runs org.osbuild.hostname: `/etc/hostname`.
 pub(crate) fn hostname(args: &Arguments) -> Result<()> {
     let options: Hostname = args.options()?;
-    let name = options.hostname.strip_suffix('.').unwrap_or(&options.hostname);
+    let given = &options.hostname;
+    // A name of one part has no dot at its end.
+    let name = given.strip_suffix('.').filter(|name| name.contains('.')).unwrap_or(given);
     let label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    if name.len() > MAX_HOSTNAME || !name.split('.').all(label) {
+    if given.len() > MAX_HOSTNAME || !name.split('.').all(label) {
         return Err(StageError::new(format!(
             "hostname {:?}: expected letters, digits and hyphens, with single dots between parts, at most {MAX_HOSTNAME} \
              characters",
-            options.hostname
+            given
         )));
     }
     tree::write_file(&args.tree, "/etc/hostname", format!("{name}\n"), 0o644)
@@ -55,29 +64,51 @@ pub(crate) fn timezone(args: &Arguments) -> Result<()> {
     if !zone.split('/').all(part) {
         return Err(StageError::new(format!("zone {zone:?}: expected a name such as Europe/Berlin")));
     }
-    // A tree may get tzdata later; but one that has it knows its zones.
-    let zones = tree::resolve(&args.tree, "/usr/share/zoneinfo")?;
-    if zones.join("tzdata.zi").exists() && !tree::resolve(&args.tree, format!("/usr/share/zoneinfo/{zone}"))?.is_file()
-    {
-        return Err(StageError::new(format!("zone {zone:?}: the tree's /usr/share/zoneinfo has no such file")));
-    }
+    check_known(&[&tree::resolve(&args.tree, ZONEINFO)?, Path::new(ZONEINFO)], zone)?;
     let link = tree::resolve_parent(&args.tree, "/etc/localtime")?;
     if let Some(parent) = link.parent() {
         tree::make_dirs(parent)?;
     }
     tree::remove_file(&link)?;
-    symlink(format!("../usr/share/zoneinfo/{zone}"), &link).doing("link", &link)
+    symlink(format!("..{ZONEINFO}/{zone}"), &link).doing("link", &link)
 }
 
-/// Runs org.osbuild.locale: `/etc/default/locale`, where Debian's systemd-firstboot writes it and PAM reads it.
+/// The first directory that has tzdata decides: a tree may get it later, then the build root's. Everyone knows UTC.
+fn check_known(directories: &[&Path], zone: &str) -> Result<()> {
+    let Some(directory) = directories.iter().find(|directory| directory.join("tzdata.zi").exists()) else {
+        return Ok(());
+    };
+    if zone == "UTC" || (zone != "tzdata.zi" && directory.join(zone).is_file()) {
+        return Ok(());
+    }
+    Err(StageError::new(format!("zone {zone:?}: {} has no such zone", directory.display())))
+}
+
+/// Runs org.osbuild.locale: `/etc/default/locale`, where Debian's systemd-firstboot writes it and PAM reads it; newer
+/// releases have a link there, to `/etc/locale.conf`.
 pub(crate) fn locale(args: &Arguments) -> Result<()> {
     let options: Locale = args.options()?;
-    let language = &options.language;
-    let valid = |b: u8| b.is_ascii_alphanumeric() || b"_.-@".contains(&b);
-    if language.is_empty() || !language.bytes().all(valid) {
-        return Err(StageError::new(format!("language {language:?}: expected a locale such as de_DE.UTF-8")));
+    let line = setting("LANG", &options.language)?;
+    tree::remove_file(&tree::resolve_parent(&args.tree, "/etc/locale.conf")?)?;
+    tree::overwrite(&args.tree, "/etc/default/locale", line)
+}
+
+/// A line `KEY=name` for a shell to read, for the name of a locale or keymap.
+///
+/// # Errors
+/// That cannot be such a name.
+pub(super) fn setting(key: &str, name: &str) -> Result<String> {
+    let unsafe_char = |c: char| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\' | '/');
+    if matches!(name, "" | "." | "..") || name.len() >= TOO_LONG || name.contains(unsafe_char) {
+        return Err(StageError::new(format!(
+            "{key}={name:?}: expected a name of less than {TOO_LONG} bytes, without quotes and slashes"
+        )));
     }
-    tree::write_file(&args.tree, "/etc/default/locale", format!("LANG={language}\n"), 0o644)
+    if !name.contains([' ', '$', '`', '*', '?', '[', '(', ')', '<', '>', '|', '&', ';', '!']) {
+        return Ok(format!("{key}={name}\n"));
+    }
+    let escaped = name.replace('$', "\\$").replace('`', "\\`");
+    Ok(format!("{key}=\"{escaped}\"\n"))
 }
 
 #[cfg(test)]
@@ -111,14 +142,51 @@ mod tests {
     fn nonsense_is_refused() {
         let dir = tempfile::tempdir().expect("dir");
         let root = dir.path();
-        for name in ["", "a b", "-a", "a..b", "a\n", &"a".repeat(65)] {
+        for name in ["", "a b", "-a", "a-", "a.-b", "a..b", "a.", "a_b", "a\n", &"a".repeat(65)] {
             assert!(hostname(&arguments(root, json!({"hostname": name}))).is_err(), "{name:?}");
         }
-        for zone in ["", "/etc", "../x", "Europe/"] {
+        for zone in ["", "/etc", "../x", "Europe/", "Europe//London"] {
             assert!(timezone(&arguments(root, json!({"zone": zone}))).is_err(), "{zone:?}");
         }
-        assert!(locale(&arguments(root, json!({"language": "a\nb"}))).is_err());
-        tree::write_file(root, "usr/share/zoneinfo/tzdata.zi", "", 0o644).expect("write");
-        assert!(timezone(&arguments(root, json!({"zone": "Europe/Nowhere"}))).is_err());
+        for language in ["", "..", "a\nb", "a/b", "a\"b", &"a".repeat(128)] {
+            assert!(locale(&arguments(root, json!({"language": language}))).is_err(), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn zones_are_those_of_the_first_tzdata() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (tree, build) = (dir.path().join("tree"), dir.path().join("build"));
+        check_known(&[&tree, &build], "Europe/Nowhere").expect("nobody knows better");
+        tree::write_file(dir.path(), "build/tzdata.zi", "", 0o644).expect("write");
+        tree::write_file(dir.path(), "build/Europe/Rome", "", 0o644).expect("write");
+        check_known(&[&tree, &build], "Europe/Rome").expect("known");
+        check_known(&[&tree, &build], "UTC").expect("known to everyone");
+        for zone in ["Europe", "Europe/Nowhere", "tzdata.zi"] {
+            assert!(check_known(&[&tree, &build], zone).is_err(), "{zone}");
+        }
+        tree::write_file(dir.path(), "tree/tzdata.zi", "", 0o644).expect("write");
+        assert!(check_known(&[&tree, &build], "Europe/Rome").is_err(), "the tree comes first");
+    }
+
+    #[test]
+    fn settings_are_quoted_as_systemd_quotes_them() {
+        for (name, want) in
+            [("de-latin1", "K=de-latin1\n"), ("a b", "K=\"a b\"\n"), ("a$*", "K=\"a\\$*\"\n"), ("ä", "K=ä\n")]
+        {
+            assert_eq!(setting("K", name).expect(name), want);
+        }
+    }
+
+    #[test]
+    fn a_link_to_locale_conf_stays() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path();
+        tree::write_file(root, "etc/locale.conf", "LANG=C\nLC_TIME=C\n", 0o644).expect("write");
+        fs::create_dir(root.join("etc/default")).expect("dir");
+        symlink("../locale.conf", root.join("etc/default/locale")).expect("link");
+        locale(&arguments(root, json!({"language": "C.UTF-8"}))).expect("locale");
+        assert_eq!(fs::read_to_string(root.join("etc/locale.conf")).expect("read"), "LANG=C.UTF-8\n");
+        assert!(root.join("etc/default/locale").is_symlink());
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::Number;
 
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
@@ -29,10 +30,14 @@ struct FileSystem {
     path: String,
     vfs_type: Option<String>,
     options: Option<String>,
-    #[serde(default)]
-    freq: u32,
-    #[serde(default)]
-    passno: u32,
+    #[serde(default = "zero")]
+    freq: Number,
+    #[serde(default = "zero")]
+    passno: Number,
+}
+
+fn zero() -> Number {
+    0.into()
 }
 
 impl FileSystem {
@@ -63,7 +68,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
         Some(ostree) => args.tree.join(ostree.deployment.find(&args.tree)?),
         None => PathBuf::from(&args.tree),
     };
-    tree::overwrite(&root, "/etc/fstab", lines?)
+    tree::save(&root, "/etc/fstab", lines?)
 }
 
 #[cfg(test)]
@@ -75,6 +80,7 @@ mod tests {
     #[test]
     fn every_kind_of_source() {
         let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir(dir.path().join("etc")).expect("dir");
         let options = json!({"filesystems": [
             {"uuid": "u", "path": "/", "vfs_type": "ext4", "options": "rw", "freq": 1, "passno": 2},
             {"label": "l", "path": "/l"}, {"partlabel": "p", "path": "/p"}, {"device": "/dev/x", "path": "none"}

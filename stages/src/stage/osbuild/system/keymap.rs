@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::error::{Result, StageError};
+use super::firstboot::setting;
+use crate::error::Result;
 use crate::protocol::Arguments;
 use crate::tree;
 
@@ -23,22 +24,13 @@ struct X11 {
 /// Runs the stage.
 pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
-    let layouts = options.x11_keymap.map(|x11| x11.layouts.join(","));
-    for (what, value) in [
-        ("keymap", &options.keymap),
-        ("font", &options.font),
-        ("x11-keymap", layouts.as_ref().unwrap_or(&String::new())),
-    ] {
-        if value.bytes().any(|b| b.is_ascii_control() || b"\"/ ".contains(&b)) {
-            return Err(StageError::new(format!("{what} {value:?}: expected a plain name")));
-        }
-    }
-    let mut console = format!("KEYMAP={}\n", options.keymap);
+    let mut console = setting("KEYMAP", &options.keymap)?;
     if !options.font.is_empty() {
         console.push_str(&format!("FONT={}\n", options.font));
     }
     tree::write_file(&args.tree, "/etc/vconsole.conf", console, 0o644)?;
-    if let Some(layouts) = layouts {
+    if let Some(x11) = options.x11_keymap {
+        let layouts = x11.layouts.join(",");
         // The text is upstream's to the byte, comment included: resulting trees are compared.
         let text = format!(
             "# Created by osbuild. Do not edit manually, use localectl(1).\n\
@@ -48,7 +40,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
              Option \"XkbLayout\" \"{layouts}\"\n\
              EndSection\n"
         );
-        tree::write_file(&args.tree, "/etc/X11/xorg.conf.d/00-keyboard.conf", text, 0o644)?;
+        tree::overwrite(&args.tree, "/etc/X11/xorg.conf.d/00-keyboard.conf", text)?;
     }
     Ok(())
 }

@@ -28,8 +28,8 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     let path = "/etc/machine-id";
     match options.first_boot {
-        FirstBoot::Yes => tree::overwrite(&args.tree, path, "uninitialized\n"),
-        FirstBoot::No => tree::overwrite(&args.tree, path, ""),
+        FirstBoot::Yes => tree::save(&args.tree, path, "uninitialized\n"),
+        FirstBoot::No => tree::save(&args.tree, path, ""),
         FirstBoot::Preserve if tree::resolve(&args.tree, path)?.is_file() => Ok(()),
         FirstBoot::Preserve => Err(StageError::new(format!("the tree has no {path} to preserve"))),
     }
@@ -44,6 +44,7 @@ mod tests {
     #[test]
     fn all_modes() {
         let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join("etc")).expect("dirs");
         let run_with = |mode: &str| run(&crate::stage::osbuild::arguments(dir.path(), json!({"first-boot": mode})));
         assert!(run_with("preserve").is_err());
         for (mode, text) in [("yes", "uninitialized\n"), ("preserve", "uninitialized\n"), ("no", "")] {

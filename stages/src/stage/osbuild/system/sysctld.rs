@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
             _ => format!("{}\n", parameter.key),
         })
         .collect();
-    tree::overwrite(&args.tree, format!("/usr/lib/sysctl.d/{}", options.filename), text)
+    tree::save(&args.tree, format!("/usr/lib/sysctl.d/{}", options.filename), text)
 }
 
 #[cfg(test)]
@@ -42,6 +42,7 @@ mod tests {
     #[test]
     fn parameters_are_written() {
         let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join("usr/lib/sysctl.d")).expect("dirs");
         let options = json!({"filename": "x.conf", "config": [{"key": "a.b", "value": "1"}, {"key": "-c.d"}]});
         run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
         }
         symlink("/dev/null", &link).doing("link", &link)?;
     }
-    if let Some(target) = &options.default_target {
+    if let Some(target) = options.default_target.as_deref().filter(|target| !target.is_empty()) {
         offline::run(&args.tree, "systemctl", &["set-default", target])?;
     }
     Ok(())

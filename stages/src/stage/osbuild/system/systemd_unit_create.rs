@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
         UnitPath::Etc => "/etc/systemd",
     };
     let path = format!("{base}/{}/{name}", options.unit_type.directory());
-    tree::overwrite(&args.tree, path, ini::text(&options.config)?)
+    tree::save(&args.tree, path, ini::text(&options.config)?)
 }
 
 #[cfg(test)]
@@ -61,6 +61,7 @@ mod tests {
     #[test]
     fn a_unit_is_written_where_asked() {
         let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join("etc/systemd/system")).expect("dirs");
         let options = json!({
             "filename": "x.service", "unit-path": "etc",
             "config": {"Service": {"ExecStart": ["/bin/true"]}}

@@ -40,7 +40,7 @@ impl Line {
 pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     let text: String = options.config.iter().map(Line::text).collect();
-    tree::overwrite(&args.tree, format!("/usr/lib/tmpfiles.d/{}", options.filename), text)
+    tree::save(&args.tree, format!("/usr/lib/tmpfiles.d/{}", options.filename), text)
 }
 
 #[cfg(test)]
@@ -52,6 +52,7 @@ mod tests {
     #[test]
     fn gaps_are_filled() {
         let dir = tempfile::tempdir().expect("dir");
+        std::fs::create_dir_all(dir.path().join("usr/lib/tmpfiles.d")).expect("dirs");
         let options = json!({"filename": "x.conf", "config": [
             {"type": "d", "path": "/a"}, {"type": "d", "path": "/b", "user": "root"},
             {"type": "L", "path": "/c", "argument": "/d"}
