@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::error::{Result, StageError};
 use crate::ordered::Ordered;
+use crate::stage::osbuild::python;
 
 /// Sections with their settings.
 pub(super) type Sections = Ordered<Ordered<Value>>;
@@ -47,13 +48,8 @@ fn lines(settings: &Ordered<Value>) -> Result<Vec<String>> {
 
 /// A value as Python prints it.
 fn plain(key: &str, value: &Value) -> Result<String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Bool(true) => Ok("True".into()),
-        Value::Bool(false) => Ok("False".into()),
-        Value::Number(number) => Ok(number.to_string()),
-        _ => Err(StageError::new(format!("{key}: expected a string, number or boolean, got {value}"))),
-    }
+    python::text(value)
+        .ok_or_else(|| StageError::new(format!("{key}: expected a string, number or boolean, got {value}")))
 }
 
 fn environment(item: &Value) -> Result<String> {

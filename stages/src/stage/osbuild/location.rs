@@ -22,6 +22,8 @@ impl Location {
     /// Unknown scheme, mount or input, or a path that does not begin with `/`.
     pub(super) fn parse(text: &str, args: &Arguments) -> Result<Self> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("tree", text));
+        // As of a URL: what a ? or # begins is no part of the path.
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let (name, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if !path.starts_with('/') {
             return Err(StageError::new(format!("{text}: the path must begin with /")));
@@ -65,6 +67,34 @@ impl Location {
         }
         self.resolve()
     }
+
+    /// As [`Location::resolve_destination`], for what is written through a link to a file.
+    ///
+    /// # Errors
+    /// Too many links, or a link that leads to nothing.
+    pub(super) fn resolve_written(&self) -> Result<PathBuf> {
+        let path = self.resolve_destination()?;
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        self.resolve_source()
+    }
+
+    /// The physical path of what is there, with all links followed.
+    ///
+    /// # Errors
+    /// Too many links, or a link that leads to nothing.
+    pub(super) fn resolve_source(&self) -> Result<PathBuf> {
+        let path = self.resolve()?;
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let followed = tree::resolve(&self.root, &self.path)?;
+        if followed.exists() {
+            return Ok(followed);
+        }
+        Err(StageError::new(format!("{} is a link that leads to nothing", self.path)))
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +125,9 @@ mod tests {
             ("mount:///x", "/m/x"),
             ("input://file/sha256:aa", "/i/file/sha256:aa"),
             ("tree:///../../etc", "/t/etc"),
+            ("tree:///a?b", "/t/a"),
+            ("mount://root/x#y/", "/m/r/x"),
+            ("x/y", "/t/y"),
         ] {
             let location = Location::parse(text, &args).expect(text);
             assert_eq!(location.resolve().expect(text), Path::new(path), "{text}");
@@ -112,6 +145,13 @@ mod tests {
         let location = Location { root: dir.path().to_owned(), path: "/x".into() };
         assert_eq!(location.resolve_destination().expect("ok"), dir.path().join("usr"));
         assert_eq!(location.resolve().expect("ok"), dir.path().join("x"));
+        assert_eq!(location.resolve_source().expect("ok"), dir.path().join("usr"));
+        symlink("/usr/none", dir.path().join("y")).expect("link");
+        let location = Location { path: "/y".into(), ..location };
+        assert!(location.resolve_written().is_err());
+        std::fs::write(dir.path().join("usr/none"), "").expect("write");
+        assert_eq!(location.resolve_written().expect("ok"), dir.path().join("usr/none"));
+        assert_eq!(location.resolve_destination().expect("ok"), dir.path().join("y"));
     }
 
     proptest! {

@@ -14,13 +14,14 @@
 //! | `system` | configuration of the system itself and of systemd |
 //! | `testing` | stages that change nothing |
 //!
-//! What several of them share is in `deployment`, `ini`, `lines`, `location` and `offline`.
+//! What several of them share is in `deployment`, `ini`, `lines`, `location`, `offline` and `python`.
 
 mod deployment;
 mod ini;
 mod lines;
 mod location;
 mod offline;
+mod python;
 
 mod accounts;
 mod boot;

@@ -12,7 +12,6 @@ use crate::tree;
 
 #[derive(Deserialize)]
 struct Options {
-    #[serde(default)]
     items: Ordered<Item>,
 }
 
@@ -31,11 +30,12 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
         if !target.exists() {
             return Err(StageError::new(format!("{path} is not in the tree")));
         }
-        let mut argv: Vec<&OsStr> = vec!["chmod".as_ref()];
+        // The mode before the options: chmod complains of what the umask keeps of `-x` only there.
+        let mut argv: Vec<&OsStr> = vec!["chmod".as_ref(), OsStr::new(&item.mode)];
         if item.recursive {
             argv.push("--recursive".as_ref());
         }
-        argv.extend(["--".as_ref(), OsStr::new(&item.mode), target.as_os_str()]);
+        argv.extend(["--".as_ref(), target.as_os_str()]);
         child::run(&argv)?;
     }
     Ok(())

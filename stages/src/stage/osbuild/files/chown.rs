@@ -16,7 +16,6 @@ use crate::tree;
 
 #[derive(Deserialize)]
 struct Options {
-    #[serde(default)]
     items: Ordered<Item>,
 }
 
@@ -42,7 +41,11 @@ impl Id {
             Self::Number(number) => Ok(*number),
             Self::Name(name) => match lookup(name)? {
                 Some(number) => Ok(number),
-                None => name.parse().map_err(|_| StageError::new(format!("the tree has no {what} {name:?}"))),
+                None => name
+                    .parse()
+                    .ok()
+                    .filter(|id| *id != u32::MAX)
+                    .ok_or_else(|| StageError::new(format!("the tree has no {what} {name:?}"))),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! org.osbuild.gzip, org.osbuild.xz and org.osbuild.zstd: compress one file, by the tools of the build root (their
+//! org.osbuild.gzip, org.osbuild.xz and org.osbuild.zstd, and org.osbuild.gunzip: (un)compress one file, by the tools of the build root (their
 //! output, not only what it unpacks to, is compared with upstream's).
 
 use std::fs;
@@ -12,6 +12,7 @@ use crate::tree;
 
 #[derive(Deserialize)]
 struct Options {
+    #[serde(alias = "path")]
     filename: String,
     /// Of gzip only.
     #[serde(default = "fastest")]
@@ -20,6 +21,11 @@ struct Options {
 
 fn fastest() -> u8 {
     1
+}
+
+/// Runs org.osbuild.gunzip.
+pub(crate) fn gunzip(args: &Arguments) -> Result<()> {
+    compress(args, &args.options()?, &["gunzip", "--stdout"])
 }
 
 /// Runs org.osbuild.gzip.

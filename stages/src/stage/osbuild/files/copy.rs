@@ -27,7 +27,12 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     for item in &options.paths {
         let from = Location::parse(&item.from, args)?.resolve()?;
-        let to = Location::parse(&item.to, args)?.resolve_destination()?;
+        let to = Location::parse(&item.to, args)?;
+        let to = if item.remove_destination || from.is_symlink() {
+            to.resolve_destination()?
+        } else {
+            to.resolve_written()?
+        };
         println!("{} -> {}", item.from, item.to);
         let mut argv: Vec<&OsStr> = vec!["cp".as_ref(), "-a".as_ref(), "--reflink=auto".as_ref()];
         if item.remove_destination {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{IoContext, Result};
+use crate::error::{IoContext, Result, StageError};
 use crate::protocol::Arguments;
 use crate::stage::osbuild::location::Location;
 use crate::tree;
@@ -35,13 +35,13 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
             symlink(&link.target, &name).doing("link", &name)?;
             continue;
         }
-        // Upstream takes the target of a hard link as a path of the sandbox; a path of the link's own tree or mount is
-        // what people mean.
-        let target = Path::new(&link.target);
-        let target = match target.strip_prefix(&location.root) {
-            Ok(inside) => tree::resolve_parent(&location.root, inside)?,
-            Err(_) => tree::resolve_parent(&location.root, target)?,
-        };
+        // The target of a hard link is a path of the sandbox. A file system of its own is all a link can reach.
+        let target = Path::new("/").join(&link.target);
+        let inside = target.strip_prefix(&location.root).map_err(|_| {
+            let root = location.root.display();
+            StageError::new(format!("{}: a hard link needs a target below {root}", link.target))
+        })?;
+        let target = tree::resolve_parent(&location.root, inside)?;
         fs::hard_link(&target, &name).doing("link", &name)?;
     }
     Ok(())
@@ -62,10 +62,17 @@ mod tests {
         tree::write_file(root, "etc/hosts", "x", 0o644).expect("write");
         let options = json!({"paths": [
             {"target": "/etc/hosts", "link_name": "tree:///etc/soft", "symbolic": true},
-            {"target": "/etc/hosts", "link_name": "tree:///etc/hard"},
-            {"target": root.join("etc/hosts"), "link_name": "tree:///etc/hard2"}
+            {"target": root.join("etc/hosts"), "link_name": "tree:///etc/hard"},
+            {"target": root.strip_prefix("/").expect("absolute").join("etc/hosts"), "link_name": "tree:///etc/hard2"}
         ]});
         run(&crate::stage::osbuild::arguments(root, options)).expect("links");
+        for (target, name, symbolic) in
+            [("/etc/hosts", "/new", false), ("hosts", "/new", false), ("x", "/etc/soft", true), ("x", "/a/b", true)]
+        {
+            let link = json!({"target": target, "link_name": format!("tree://{name}"), "symbolic": symbolic});
+            let options = json!({"paths": [link]});
+            assert!(run(&crate::stage::osbuild::arguments(root, options)).is_err(), "{target} {name}");
+        }
         assert_eq!(fs::read_link(root.join("etc/soft")).expect("soft"), Path::new("/etc/hosts"));
         assert_eq!(fs::metadata(root.join("etc/hard")).expect("hard").nlink(), 3);
     }

@@ -1,0 +1,79 @@
+//! Values as Python prints them: what upstream's stages write of numbers and booleans.
+
+use serde_json::{Number, Value};
+
+/// `str(value)` of a string, number, boolean or null; `None` for lists and objects.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(true) => Some("True".into()),
+        Value::Bool(false) => Some("False".into()),
+        Value::Null => Some("None".into()),
+        Value::Number(value) => Some(number(value)),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `str(value)` of a number.
+pub(super) fn number(number: &Number) -> String {
+    match number.as_f64() {
+        Some(value) if number.is_f64() => float(value),
+        _ => number.to_string(),
+    }
+}
+
+/// `repr(value)` of a float: the shortest digits that read back the same, with an exponent below 1e-4 and from 1e16 on.
+pub(super) fn float(value: f64) -> String {
+    if value.is_nan() {
+        return "nan".into();
+    }
+    let text = format!("{value:e}");
+    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if (-4..16).contains(&exponent) => format!("{value:?}"),
+        Ok(exponent) => format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
+        Err(_) => text,
+    }
+}
+
+/// Reads a text as Python does in text mode: every kind of line end is a line feed.
+pub(super) fn universal_newlines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn floats_as_python_prints_them() {
+        for (value, text) in [
+            (0.3, "0.3"),
+            (1.0, "1.0"),
+            (1e5, "100000.0"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.2345678901234568e16, "1.2345678901234568e+16"),
+            (1e-4, "0.0001"),
+            (1e-5, "1e-05"),
+            (-1.5e-7, "-1.5e-07"),
+            (5e-324, "5e-324"),
+            (-0.0, "-0.0"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(float(value), text);
+        }
+    }
+
+    #[test]
+    fn scalars_only() {
+        for (value, want) in [(json!(true), "True"), (json!(-7), "-7"), (json!(2.0), "2.0"), (json!("x"), "x")] {
+            assert_eq!(text(&value).expect("scalar"), want);
+        }
+        assert_eq!(text(&json!([])), None);
+        assert_eq!(universal_newlines("a\r\nb\rc\n"), "a\nb\nc\n");
+    }
+}
