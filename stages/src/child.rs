@@ -8,10 +8,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
@@ -81,6 +82,40 @@ pub(crate) fn command<S: AsRef<OsStr>>(jail: &Jail, argv: &[S]) -> Command {
 /// It cannot be started, or fails.
 pub(crate) fn run<S: AsRef<OsStr>>(argv: &[S]) -> Result<()> {
     check(&mut command(&Jail::default(), argv), argv)
+}
+
+/// As [`run`], with a text as the program's standard input.
+///
+/// # Errors
+/// It cannot be started, does not take its input, or fails.
+pub(crate) fn run_with_input<S: AsRef<OsStr>>(argv: &[S], input: &str) -> Result<()> {
+    let output = talk(argv, input, Stdio::inherit)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(StageError::Command { command: display(argv), status: output.status })
+}
+
+/// Runs a program with a text as its standard input and returns what it said and how it ended.
+///
+/// # Errors
+/// It cannot be started, or does not take its input.
+pub(crate) fn capture<S: AsRef<OsStr>>(argv: &[S], input: &str) -> Result<Output> {
+    talk(argv, input, Stdio::piped)
+}
+
+fn talk<S: AsRef<OsStr>>(argv: &[S], input: &str, output: fn() -> Stdio) -> Result<Output> {
+    let start = |source| StageError::Start { program: display(argv), source };
+    let mut command = command(&Jail::default(), argv);
+    let mut child = command.stdin(Stdio::piped()).stdout(output()).stderr(output()).spawn().map_err(start)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(input.as_bytes()) {
+            // A program that ends before it has read everything says by its status whether that is bad.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.doing("write to", "a program")?,
+        }
+    }
+    child.wait_with_output().map_err(start)
 }
 
 /// Runs a prepared command and turns a bad status into an error that names `argv`.

@@ -1,4 +1,4 @@
-//! Taking ownership of the socket the engine passed by number: the only unsafe code of this crate.
+//! Taking ownership of the socket the engine passed by number. Unsafe code is here and in `device::ioctl` only.
 #![allow(unsafe_code)] // std has no safe way to own an inherited descriptor
 
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -1,4 +1,5 @@
-//! Host services: the server loop shared by sources, inputs and mounts, and the framing of its messages.
+//! Host services: the server loop shared by sources, inputs, devices and mounts, what a service holds, and the framing
+//! of its messages.
 //!
 //! Framing (of upstream's `osbuild.util.jsoncomm`): one JSON text per SEQPACKET packet; a text too long for the socket
 //! travels in a memfd announced by the packet `<args-via-fd>`. What does not live here: what a service does.
@@ -141,16 +142,48 @@ fn read_memfd(fd: OwnedFd) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// What a service gives back when the engine closes: a mount, a loop device.
+pub(crate) trait Held: std::fmt::Debug {
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// It could not be given back, or not as it should be; nobody tries again.
+    fn release(self: Box<Self>) -> Result<()>;
+}
+
 /// A running host service, as its methods see it.
 #[derive(Debug)]
 pub(crate) struct Service {
     channel: Channel,
+    /// In the order it was got.
+    held: Vec<Box<dyn Held>>,
 }
 
 impl Service {
     /// Serves on this channel.
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { channel }
+        Self { channel, held: Vec::new() }
+    }
+
+    /// Keeps something until the engine closes, or until [`Service::release`].
+    pub(crate) fn hold(&mut self, held: impl Held + 'static) {
+        self.held.push(Box::new(held));
+    }
+
+    /// Gives back everything it holds, the last first.
+    ///
+    /// # Errors
+    /// The first failure; the others are printed, and the rest is given back all the same.
+    pub(crate) fn release(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(held) = self.held.pop() {
+            match (held.release(), &result) {
+                (Err(error), Ok(())) => result = Err(error),
+                (Err(error), Err(_)) => eprintln!("{error}"),
+                (Ok(()), _) => {}
+            }
+        }
+        result
     }
 
     /// Sends a signal (a message beside the reply).
@@ -187,6 +220,15 @@ impl Service {
     }
 }
 
+impl Drop for Service {
+    /// For the ways out that did not release: an engine that broke the protocol, a panic.
+    fn drop(&mut self) {
+        if let Err(error) = self.release() {
+            eprintln!("{error}");
+        }
+    }
+}
+
 /// A class name for an exception message.
 fn kind(error: &StageError) -> &'static str {
     match error {
@@ -219,7 +261,9 @@ pub(crate) fn main(name: &str, class: &str, number: i32) -> ExitCode {
         blocked.add(Signal::SIGTERM);
         blocked.add(Signal::SIGINT);
         blocked.thread_block().doing("block signals of", name)?;
-        Service::new(Channel::new(socket)).serve(name, entry)
+        let mut service = Service::new(Channel::new(socket));
+        service.serve(name, entry)?;
+        service.release()
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -235,6 +279,30 @@ mod tests {
     use rustix::net::{SocketFlags, socketpair};
 
     use super::*;
+
+    /// Says when it is given back.
+    #[derive(Debug)]
+    struct Word(&'static str, std::sync::mpsc::Sender<&'static str>);
+
+    impl Held for Word {
+        fn release(self: Box<Self>) -> Result<()> {
+            self.1.send(self.0).expect("the test listens");
+            Err(StageError::new(self.0))
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_given_back_last_first_and_once() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let (_engine, service) = pair();
+        let mut service = Service::new(service);
+        service.hold(Word("device", said.clone()));
+        service.hold(Word("mount", said.clone()));
+        assert_eq!(service.release().expect_err("the first failure").to_string(), "mount");
+        service.hold(Word("late", said));
+        drop(service);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["mount", "device", "late"]);
+    }
 
     fn pair() -> (Channel, Channel) {
         let (a, b) =

@@ -241,7 +241,7 @@ mod tests {
             assert!(rows.insert(file.clone()), "{file} twice");
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("meta");
-        for class in ["assemblers", "stages", "sources", "inputs", "mounts"] {
+        for class in ["assemblers", "stages", "sources", "inputs", "devices", "mounts"] {
             for entry in std::fs::read_dir(root.join(class)).expect("class directory") {
                 let name = entry.expect("entry").file_name();
                 let file = format!("{class}/{}", name.to_string_lossy());
