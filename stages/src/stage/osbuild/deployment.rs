@@ -11,7 +11,7 @@ use crate::tree;
 /// A deployment: by stateroot, ref and serial, or the only one there is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Deployment {
+pub(crate) struct Deployment {
     osname: Option<String>,
     #[serde(rename = "ref")]
     reference: Option<String>,
@@ -24,7 +24,7 @@ impl Deployment {
     ///
     /// # Errors
     /// There is none, or more than one to choose from.
-    pub(super) fn find(&self, sysroot: &Path) -> Result<PathBuf> {
+    pub(crate) fn find(&self, sysroot: &Path) -> Result<PathBuf> {
         match (self.default, &self.osname, &self.reference) {
             (true, _, _) => only_deployment(sysroot),
             (false, Some(osname), Some(reference)) => {

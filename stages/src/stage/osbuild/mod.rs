@@ -16,7 +16,7 @@
 //!
 //! What several of them share is in `deployment`, `ini`, `lines`, `location`, `offline` and `python`.
 
-mod deployment;
+pub(crate) mod deployment;
 mod ini;
 mod lines;
 mod location;
