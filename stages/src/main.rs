@@ -21,6 +21,7 @@ mod runner;
 mod source;
 mod stage;
 mod table;
+mod tool;
 mod tree;
 
 use std::ffi::{OsStr, OsString};

@@ -81,6 +81,9 @@ pub(crate) struct Mount {
 /// About this run.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Meta {
+    /// Identifier of the stage.
+    #[serde(default)]
+    pub(crate) id: String,
     /// `source-epoch` of the pipeline, seconds since 1970, for time stamps in what is built.
     #[serde(default, rename = "source-epoch")]
     pub(crate) source_epoch: Option<i64>,
@@ -127,6 +130,31 @@ impl Arguments {
     /// The manifest gives none; the message names it.
     pub(crate) fn input(&self, name: &str) -> Result<&Input> {
         self.inputs.get(name).ok_or_else(|| StageError::new(format!("the manifest gives no input named {name:?}")))
+    }
+
+    /// What the input of that name says about its content, as the stage's own type. The order of members is kept, as
+    /// for [`Arguments::options`].
+    ///
+    /// # Errors
+    /// There is no such input, or its data does not fit.
+    pub(crate) fn input_data<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Data<T> {
+            data: T,
+        }
+        #[derive(Deserialize)]
+        struct Inputs<T> {
+            inputs: BTreeMap<String, T>,
+        }
+        let input = self.input(name)?;
+        let misfit = |e| StageError::new(format!("input {name:?}: {e}"));
+        if self.text.is_empty() {
+            return T::deserialize(&input.data).map_err(misfit);
+        }
+        // Other inputs may have other data: they are read as plain values.
+        let inputs: Inputs<Box<serde_json::value::RawValue>> = serde_json::from_str(&self.text).map_err(misfit)?;
+        let text = inputs.inputs.get(name).map_or("null", |raw| raw.get());
+        serde_json::from_str(text).map(|data: Data<T>| data.data).map_err(misfit)
     }
 
     /// The node of the device of that name.

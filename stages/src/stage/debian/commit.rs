@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::status::{self, Package};
-use super::tool::{Tool, word};
 use crate::error::{Result, StageError};
 use crate::protocol::{Arguments, write_metadata};
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Options of the stage.

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::tool::{Tool, word};
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::Arguments;
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Options of the stage.

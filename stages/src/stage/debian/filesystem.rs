@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::grub::plain_path;
 use super::immutable;
-use super::tool::{Tool, word};
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Options of org.debian.mke2fs. `start` and `size` are in bytes.

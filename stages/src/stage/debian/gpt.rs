@@ -5,9 +5,9 @@
 use serde::Deserialize;
 
 use super::grub::plain_path;
-use super::tool::{Tool, word};
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::Arguments;
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Options of the stage. Sizes are in bytes.

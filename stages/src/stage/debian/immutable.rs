@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::tool::Tool;
 use crate::error::{IoContext, Result, StageError};
+use crate::tool::Tool;
 use crate::tree;
 
 /// `EXT4_IMMUTABLE_FL`, see ext4(5).

@@ -1,8 +1,8 @@
 //! Stages for Debian, which upstream does not have.
 //!
 //! What lives here: one module a stage (or a pair of stages that belong together), and what several of them share:
-//! `deb` (package files), `immutable` (an inode flag), `initramfs` (what is inside one), `status` (the dpkg database), `tmpfiles` (lines of
-//! tmpfiles.d) and `tool` (programs of the build root).
+//! `deb` (package files), `immutable` (an inode flag), `initramfs` (what is inside one), `status` (the dpkg database) and `tmpfiles` (lines of
+//! tmpfiles.d).
 
 mod apt_sources;
 mod commit;
@@ -20,7 +20,6 @@ mod locale;
 mod shape;
 mod status;
 mod tmpfiles;
-mod tool;
 
 use crate::table::{Module, module};
 

@@ -36,8 +36,11 @@ impl Deployment {
     }
 }
 
-/// The commit a ref of the sysroot's repository names: `branch` or `remote:branch`.
+/// The commit a ref of the sysroot's repository names: `branch`, `remote:branch` or the commit itself.
 fn read_ref(sysroot: &Path, reference: &str) -> Result<String> {
+    if reference.len() == 64 && reference.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(reference.to_owned());
+    }
     let path = match reference.split_once(':') {
         Some((remote, branch)) => format!("ostree/repo/refs/remotes/{remote}/{branch}"),
         None => format!("ostree/repo/refs/heads/{reference}"),
@@ -55,8 +58,9 @@ fn only_deployment(sysroot: &Path) -> Result<PathBuf> {
         // A stateroot without deployments yet has no such directory.
         for deployment in fs::read_dir(stateroot.path().join("deploy")).into_iter().flatten() {
             let deployment = deployment.doing("list", stateroot.path())?;
-            // Beside each deployment's directory lies its origin file.
-            if deployment.path().is_dir() {
+            // Beside each deployment's directory lies its origin file. Only first deployments of a commit count, as
+            // upstream does it.
+            if deployment.path().is_dir() && deployment.path().extension().is_some_and(|serial| serial == "0") {
                 found.push(
                     Path::new("ostree/deploy").join(stateroot.file_name()).join("deploy").join(deployment.file_name()),
                 );
@@ -91,6 +95,8 @@ mod tests {
         assert_eq!(root.join(default.find(root).expect("only")), deployed);
         fs::create_dir_all(root.join("ostree/deploy/other/deploy/x.0")).expect("dirs");
         assert!(default.find(root).is_err());
+        let named = Deployment { reference: Some(commit.clone()), osname: Some("o".into()), ..Deployment::default() };
+        assert_eq!(named.find(root).expect("by commit"), Path::new(&format!("ostree/deploy/o/deploy/{commit}.0")));
         assert!(Deployment::default().find(root).is_err());
     }
 }

@@ -4,9 +4,10 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::child::{self, Jail};
+use crate::child::{self, Bind, Jail};
 use crate::error::{IoContext, Result, StageError};
 
 /// A program of the build root with its arguments and environment.
@@ -14,12 +15,13 @@ use crate::error::{IoContext, Result, StageError};
 pub(crate) struct Tool {
     argv: Vec<String>,
     env: Vec<(String, String)>,
+    jail: Jail,
 }
 
 impl Tool {
     /// The program with its first arguments.
     pub(crate) fn new<S: AsRef<str>>(argv: &[S]) -> Self {
-        Self { argv: argv.iter().map(|word| word.as_ref().to_owned()).collect(), env: Vec::new() }
+        Self { argv: argv.iter().map(|word| word.as_ref().to_owned()).collect(), ..Self::default() }
     }
 
     /// One more argument.
@@ -43,6 +45,19 @@ impl Tool {
         self
     }
 
+    /// Shows `from` at `to` while it runs, both physical paths. Only the program sees that.
+    #[must_use]
+    pub(crate) fn bind(mut self, from: impl Into<PathBuf>, to: impl Into<PathBuf>) -> Self {
+        self.jail.root = Some("/".into());
+        self.jail.binds.push(Bind { from: from.into(), to: to.into() });
+        self
+    }
+
+    /// The command for a message.
+    pub(crate) fn display(&self) -> String {
+        child::display(&self.argv)
+    }
+
     /// Runs it; its output goes to ours.
     ///
     /// # Errors
@@ -56,11 +71,26 @@ impl Tool {
     /// # Errors
     /// It cannot be started, or fails.
     pub(crate) fn read(&self) -> Result<String> {
-        let output = self.command().stderr(Stdio::inherit()).output().map_err(|source| self.not_started(source))?;
-        if !output.status.success() {
-            return Err(self.failed(output.status));
+        Ok(String::from_utf8_lossy(&self.filter(b"")?).into_owned())
+    }
+
+    /// Runs it with `input` as its standard input and returns the bytes it wrote to standard output. Meant for a few
+    /// kilobytes: all is written before anything is read.
+    ///
+    /// # Errors
+    /// It cannot be started, does not read, or fails.
+    pub(crate) fn filter(&self, input: &[u8]) -> Result<Vec<u8>> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped());
+        if !input.is_empty() {
+            command.stdin(Stdio::piped());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let mut child = command.spawn().map_err(|source| self.not_started(source))?;
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(input).doing("write to", &self.argv[0])?;
+        }
+        let output = child.wait_with_output().doing("wait for", &self.argv[0])?;
+        if output.status.success() { Ok(output.stdout) } else { Err(self.failed(output.status)) }
     }
 
     /// Runs it with `text` as its standard input. Meant for a few kilobytes.
@@ -78,7 +108,7 @@ impl Tool {
 
     fn command(&self) -> std::process::Command {
         let words: Vec<&OsStr> = self.argv.iter().map(OsStr::new).collect();
-        let mut command = child::command(&Jail::default(), &words);
+        let mut command = child::command(&self.jail, &words);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -93,6 +123,6 @@ impl Tool {
 }
 
 /// A path as an argument; what is not UTF-8 cannot come from a manifest.
-pub(crate) fn word(path: &std::path::Path) -> String {
+pub(crate) fn word(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
