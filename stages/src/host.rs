@@ -4,22 +4,30 @@
 //! Framing (of upstream's `osbuild.util.jsoncomm`): one JSON text per SEQPACKET packet; a text too long for the socket
 //! travels in a memfd announced by the packet `<args-via-fd>`. What does not live here: what a service does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::MemfdFlags;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount_bind_recursive, mount_change, mount_remount, unmount,
+};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketType, connect, recv, recvmsg, sendmsg, socket, sockopt,
 };
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::{IoContext, Result, StageError};
+use crate::ordered::Ordered;
 use crate::{fd, table};
 
 /// The packet that says "the text is in the first descriptor".
@@ -90,6 +98,12 @@ impl Channel {
     /// # Errors
     /// The connection is broken or carries something else than JSON.
     pub(crate) fn receive(&self) -> Result<Option<Value>> {
+        let Some(text) = self.receive_text()? else { return Ok(None) };
+        parse(&text).map(Some)
+    }
+
+    /// Waits for one value, as its text.
+    fn receive_text(&self) -> Result<Option<Vec<u8>>> {
         let mut probe = [0_u8; 64];
         let (_, length) =
             rustix::io::retry_on_intr(|| recv(&self.socket, &mut probe, RecvFlags::PEEK | RecvFlags::TRUNC))
@@ -121,7 +135,7 @@ impl Channel {
                 .ok_or_else(|| StageError::Protocol("a message without its descriptor".into()))?;
             packet = read_memfd(fd)?;
         }
-        serde_json::from_slice(&packet).map(Some).map_err(|e| StageError::Protocol(format!("not JSON: {e}")))
+        Ok(Some(packet))
     }
 
     /// Whether the other side has gone.
@@ -132,6 +146,10 @@ impl Channel {
         poll(&mut fds, Some(&now)).is_ok()
             && fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
     }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(text: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|e| StageError::Protocol(format!("not JSON: {e}")))
 }
 
 fn read_memfd(fd: OwnedFd) -> Result<Vec<u8>> {
@@ -151,18 +169,34 @@ pub(crate) trait Held: std::fmt::Debug {
     fn release(self: Box<Self>) -> Result<()>;
 }
 
+/// Something bind-mounted, with whatever is mounted below it. What it shows is mounted elsewhere too, so there is nothing
+/// to write out and nothing to wait for.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The mount point.
+    pub(crate) at: PathBuf,
+}
+
+impl Held for Bound {
+    fn release(self: Box<Self>) -> Result<()> {
+        unmount(&self.at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).doing("unmount", &self.at)
+    }
+}
+
 /// A running host service, as its methods see it.
 #[derive(Debug)]
 pub(crate) struct Service {
     channel: Channel,
     /// In the order it was got.
     held: Vec<Box<dyn Held>>,
+    /// The call that is being answered.
+    call: Vec<u8>,
 }
 
 impl Service {
     /// Serves on this channel.
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { channel, held: Vec::new() }
+        Self { channel, held: Vec::new(), call: Vec::new() }
     }
 
     /// Keeps something until the engine closes, or until [`Service::release`].
@@ -199,9 +233,42 @@ impl Service {
         self.channel.is_closed()
     }
 
+    /// Shows `from` at `to`, read-only, until the service ends.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn mount(&mut self, from: &Path, to: &Path) -> Result<()> {
+        mount_bind_recursive(from, to).doing("bind-mount", from)?;
+        self.hold(Bound { at: to.to_owned() });
+        mount_change(to, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make private", to)?;
+        mount_remount(to, MountFlags::BIND | MountFlags::RDONLY, c"").doing("make read-only", to)
+    }
+
+    /// Names of the members of an argument of the call that is being answered, in the order of the text.
+    pub(crate) fn members(&self, argument: &str) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Call<'a> {
+            #[serde(borrow)]
+            data: Data<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Data<'a> {
+            #[serde(borrow)]
+            args: BTreeMap<String, &'a RawValue>,
+        }
+        let call: Result<Call<'_>> = parse(&self.call);
+        let members = call.ok().and_then(|call| {
+            let text = call.data.args.get(argument)?.get();
+            serde_json::from_str::<Ordered<IgnoredAny>>(text).ok()
+        });
+        members.unwrap_or_default().0.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// Answers requests until the engine closes.
     fn serve(&mut self, name: &str, entry: table::ServiceFn) -> Result<()> {
-        while let Some(message) = self.channel.receive()? {
+        while let Some(text) = self.channel.receive_text()? {
+            let message: Value = parse(&text)?;
+            self.call = text;
             if message["type"] != "method" {
                 return Err(StageError::Protocol(format!("expected a method call, got {}", message["type"])));
             }
@@ -332,14 +399,18 @@ mod tests {
             Service::new(service).serve("test", |service, method, args| match method {
                 "echo" => {
                     service.signal(&json!(1))?;
+                    assert_eq!(service.members("o"), ["z", "a"]);
                     Ok(args.clone())
                 }
                 other => Err(no_method(other)),
             })
         });
-        engine.send(&json!({"type": "method", "data": {"name": "echo", "args": {"a": 1}}})).expect("send");
+        let text = r#"{"type": "method", "data": {"name": "echo", "args": {"o": {"z": 1, "a": [2]}}}}"#;
+        let mut space = [];
+        engine.send_packet(text.as_bytes(), &mut SendAncillaryBuffer::new(&mut space)).expect("send");
         assert_eq!(engine.receive().expect("signal"), Some(json!({"type": "signal", "data": {"reply": 1}})));
-        assert_eq!(engine.receive().expect("reply"), Some(json!({"type": "reply", "data": {"reply": {"a": 1}}})));
+        let reply = json!({"type": "reply", "data": {"reply": {"o": {"z": 1, "a": [2]}}}});
+        assert_eq!(engine.receive().expect("reply"), Some(reply));
         engine.send(&json!({"type": "method", "data": {"name": "other", "args": null}})).expect("send");
         let reply = engine.receive().expect("receive").expect("exception");
         assert_eq!(reply["type"], "exception");

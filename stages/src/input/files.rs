@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Map as Object, Value, json};
@@ -28,14 +28,13 @@ struct Reference {
 }
 
 /// Serves the input.
-pub(crate) fn serve(_service: &mut Service, method: &str, args: &Value) -> Result<Value> {
-    super::dispatch(method, args, map)
+pub(crate) fn serve(service: &mut Service, method: &str, args: &Value) -> Result<Value> {
+    super::dispatch(service, method, args, map)
 }
 
-fn map(map: &Map) -> Result<Value> {
+fn map(_service: &mut Service, map: &Map) -> Result<Value> {
     let store = Store::connect(map)?;
-    let from_source = map.origin == "org.osbuild.source";
-    let cache = if from_source { Some(store.source(CONTENT_TYPE)?) } else { None };
+    let cache = if map.is_of_source() { Some(store.source(CONTENT_TYPE)?) } else { None };
     let mut files = Object::new();
     for (reference, options) in &map.refs {
         let options: Reference = if options.is_null() { Reference::default() } else { host::arguments(options)? };
@@ -57,9 +56,7 @@ fn map(map: &Map) -> Result<Value> {
 }
 
 fn link_or_copy(cache: &Path, target: &Path, reference: &str) -> Result<()> {
-    if !is_plain(Path::new(reference)) || reference.contains('/') {
-        return Err(StageError::new(format!("reference {reference:?} is not the checksum of a file")));
-    }
+    super::plain_name(reference)?;
     let from = cache.join(reference);
     let to = target.join(reference);
     match fs::hard_link(&from, &to) {
@@ -83,7 +80,7 @@ fn link_or_copy(cache: &Path, target: &Path, reference: &str) -> Result<()> {
 
 fn mount_file(store: &Store, reference: &str, file: &str, target: &Path) -> Result<String> {
     let name = file.trim_start_matches('/');
-    if !is_plain(Path::new(name)) {
+    if !super::is_plain(Path::new(name)) {
         return Err(StageError::new(format!("reference {reference:?}: file {file:?} must be a path without \"..\"")));
     }
     let at = target.join(name);
@@ -93,11 +90,6 @@ fn mount_file(store: &Store, reference: &str, file: &str, target: &Path) -> Resu
     fs::File::create(&at).doing("make mount point", &at)?;
     store.read_tree_at(reference, &at, name)?;
     Ok(name.to_owned())
-}
-
-/// Whether a relative path has only plain names.
-fn is_plain(path: &Path) -> bool {
-    path.components().next().is_some() && path.components().all(|c| matches!(c, Component::Normal(_)))
 }
 
 #[cfg(test)]

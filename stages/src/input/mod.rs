@@ -1,26 +1,33 @@
 //! Inputs: host services that give a stage content.
 //!
 //! What lives here: the `map` call all inputs share, and the client of the engine's store API. What each input does:
-//! `files`, `noop`, `tree`.
+//! `containers`, `containers_storage`, `files`, `noop`, `ostree`, `tree`.
 
+mod containers;
+mod containers_storage;
 mod files;
 mod noop;
+mod ostree;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::{Result, StageError};
-use crate::host::{self, Channel};
+use crate::host::{self, Channel, Service};
 use crate::table::{Module, module};
 
 /// Rows of the module table.
 pub(crate) const INPUTS: &[Module] = &[
+    module!(Input, "org.osbuild.containers", containers::serve),
+    module!(Input, "org.osbuild.containers-storage", containers_storage::serve),
     module!(Input, "org.osbuild.files", files::serve),
     module!(Input, "org.osbuild.noop", noop::serve),
+    module!(Input, "org.osbuild.ostree", ostree::serve),
+    module!(Input, "org.osbuild.ostree.checkout", ostree::serve_checkout),
     module!(Input, "org.osbuild.tree", tree::serve),
 ];
 
@@ -37,6 +44,13 @@ struct Map {
     api: Api,
 }
 
+impl Map {
+    /// Whether the references are content of a source, and not pipelines.
+    fn is_of_source(&self) -> bool {
+        self.origin == "org.osbuild.source"
+    }
+}
+
 /// Sockets of the engine.
 #[derive(Debug, Deserialize)]
 struct Api {
@@ -44,11 +58,32 @@ struct Api {
 }
 
 /// Runs a `map` method call with `map`.
-fn dispatch(method: &str, args: &Value, map: fn(&Map) -> Result<Value>) -> Result<Value> {
+fn dispatch(
+    service: &mut Service,
+    method: &str,
+    args: &Value,
+    map: fn(&mut Service, &Map) -> Result<Value>,
+) -> Result<Value> {
     match method {
-        "map" => map(&host::arguments(args)?),
+        "map" => map(service, &host::arguments(args)?),
         other => Err(host::no_method(other)),
     }
+}
+
+/// Makes sure that a reference of a source is a name and not a path.
+///
+/// # Errors
+/// It is not.
+fn plain_name(reference: &str) -> Result<()> {
+    if is_plain(Path::new(reference)) && !reference.contains('/') {
+        return Ok(());
+    }
+    Err(StageError::new(format!("reference {reference:?} is not the checksum of anything")))
+}
+
+/// Whether a relative path has only plain names.
+fn is_plain(path: &Path) -> bool {
+    path.components().next().is_some() && path.components().all(|c| matches!(c, Component::Normal(_)))
 }
 
 /// Client of the engine's store API.
@@ -76,6 +111,12 @@ impl Store {
     fn source(&self, name: &str) -> Result<PathBuf> {
         let reply = self.call(&json!({"method": "source", "name": name}))?;
         path_of(&reply).ok_or_else(|| StageError::new(format!("the store has no sources of type {name}")))
+    }
+
+    /// Where the tree of a pipeline is.
+    fn read_tree(&self, id: &str) -> Result<PathBuf> {
+        let reply = self.call(&json!({"method": "read-tree", "object-id": id}))?;
+        path_of(&reply).ok_or_else(|| StageError::new(format!("the store has no tree of pipeline {id:?}")))
     }
 
     /// Mounts `subtree` of the tree of a pipeline read-only at `target`; it stays until the stage ends.

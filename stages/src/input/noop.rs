@@ -7,11 +7,11 @@ use crate::error::{IoContext, Result};
 use crate::host::Service;
 
 /// Serves the input.
-pub(crate) fn serve(_service: &mut Service, method: &str, args: &Value) -> Result<Value> {
-    super::dispatch(method, args, map)
+pub(crate) fn serve(service: &mut Service, method: &str, args: &Value) -> Result<Value> {
+    super::dispatch(service, method, args, map)
 }
 
-fn map(map: &Map) -> Result<Value> {
+fn map(_service: &mut Service, map: &Map) -> Result<Value> {
     // Upstream's puts an empty directory of a random name there; a fixed one keeps builds alike.
     let empty = map.target.join("noop");
     std::fs::create_dir_all(&empty).doing("make directory", &empty)?;

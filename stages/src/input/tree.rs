@@ -7,11 +7,11 @@ use crate::error::{Result, StageError};
 use crate::host::Service;
 
 /// Serves the input.
-pub(crate) fn serve(_service: &mut Service, method: &str, args: &Value) -> Result<Value> {
-    super::dispatch(method, args, map)
+pub(crate) fn serve(service: &mut Service, method: &str, args: &Value) -> Result<Value> {
+    super::dispatch(service, method, args, map)
 }
 
-fn map(map: &Map) -> Result<Value> {
+fn map(_service: &mut Service, map: &Map) -> Result<Value> {
     let mut ids = map.refs.keys();
     match (ids.next(), ids.next()) {
         (Some(id), None) => {

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{IoContext, Result, StageError};
-use crate::host::{self, Held, Service};
+use crate::host::{self, Bound, Held, Service};
 use crate::table::{Module, module};
 
 /// Rows of the module table.
@@ -116,19 +116,6 @@ impl Held for Mounted {
                 Err(error) => return Err(error).doing("unmount", &self.at),
             }
         }
-    }
-}
-
-/// Something bind-mounted, with whatever is mounted below it. What it shows is mounted elsewhere too, so there is nothing
-/// to write out and nothing to wait for.
-#[derive(Debug)]
-struct Bound {
-    at: PathBuf,
-}
-
-impl Held for Bound {
-    fn release(self: Box<Self>) -> Result<()> {
-        unmount(&self.at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).doing("unmount", &self.at)
     }
 }
 

@@ -110,7 +110,11 @@ impl Cache {
         }
     }
 
-    fn private_workspace(&self) -> Result<Workspace> {
+    /// A place for unfinished files that nobody else has.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn private_workspace(&self) -> Result<Workspace> {
         let temporary = tempfile::Builder::new()
             .prefix(".unverified-")
             .tempdir_in(&self.directory)
@@ -170,6 +174,16 @@ impl<'a> Checksum<'a> {
                      hexadecimal digits"
                 ))
             })
+    }
+
+    /// Whether it is that of `content`.
+    pub(super) fn is_of(&self, content: impl Read) -> std::io::Result<bool> {
+        Ok(self.of(content)? == self.hex)
+    }
+
+    /// The SHA-256 sum of `content`, as manifests write it.
+    pub(super) fn sha256(content: impl Read) -> std::io::Result<String> {
+        Ok(format!("sha256:{}", sum::<Sha256>(content)?))
     }
 
     /// The sum of `content` by this algorithm, in hexadecimal.

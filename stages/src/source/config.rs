@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::rhsm::Subscriptions;
 use crate::error::{Result, StageError};
 use crate::host;
 
@@ -24,6 +25,8 @@ pub(super) struct Environment {
     pub(super) client_cert: Option<String>,
     /// OSBUILD_SOURCES_CURL_SSL_CA_CERT
     pub(super) ca_cert: Option<String>,
+    /// Certificates of a Red Hat subscription.
+    pub(super) subscriptions: Subscriptions,
 }
 
 impl Environment {
@@ -36,6 +39,7 @@ impl Environment {
             client_key: get("SSL_CLIENT_KEY"),
             client_cert: get("SSL_CLIENT_CERT"),
             ca_cert: get("SSL_CA_CERT"),
+            subscriptions: Subscriptions::of_machine(Path::new("/")),
         }
     }
 }
@@ -53,10 +57,18 @@ pub(super) struct Transfer {
 
 /// Files of TLS client authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ClientFiles {
+pub(super) struct ClientFiles {
     key: String,
     cert: String,
     ca: Option<String>,
+}
+
+impl ClientFiles {
+    /// A key, its certificate and the authority of the server's.
+    pub(super) fn new(key: &Path, cert: &Path, ca: Option<&Path>) -> Self {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Self { key: text(key), cert: text(cert), ca: ca.map(text) }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,10 +114,18 @@ impl Transfer {
                     )));
                 }
             },
+            Some("org.osbuild.rhsm") => match environment.subscriptions.for_url(&url) {
+                Some(files) => Some(files.clone()),
+                None => {
+                    return Err(StageError::new(format!(
+                        "{url}: secrets org.osbuild.rhsm need a Red Hat subscription on this machine"
+                    )));
+                }
+            },
             Some(other) => {
-                return Err(StageError::new(format!(
-                    "{url}: secrets {other:?} are not supported: only org.osbuild.mtls is"
-                )));
+                // Upstream goes on as well: the server says whether it minds.
+                eprintln!("{url}: no secrets of the kind {other:?} are known; trying without");
+                None
             }
         };
         Ok(Self { checksum: checksum.to_owned(), url, insecure, client })
@@ -119,7 +139,7 @@ impl Transfer {
 }
 
 /// The text of a curl configuration (`curl --config`) for transfers, each with its output file. For each finished
-/// transfer curl writes the line `NUMBER EXITCODE HTTPCODE MESSAGE` to its standard output.
+/// transfer curl writes the line `NUMBER EXITCODE HTTPCODE REDIRECTS MESSAGE` to its standard output.
 pub(super) fn config<'a>(
     transfers: impl Iterator<Item = (usize, &'a Transfer, &'a Path)>,
     environment: &Environment,
@@ -137,7 +157,7 @@ pub(super) fn config<'a>(
         };
         set("url", &encoded(&transfer.url));
         set("output", &output.to_string_lossy());
-        set("write-out", &format!("{number} %{{exitcode}} %{{http_code}} %{{errormsg}}\n"));
+        set("write-out", &format!("{number} %{{exitcode}} %{{http_code}} %{{num_redirects}} %{{errormsg}}\n"));
         set("user-agent", concat!("debian-forge/", env!("CARGO_PKG_VERSION")));
         // A transfer that crawls or hangs for 30 seconds is given up and tried again.
         set("speed-limit", "1000");
@@ -201,6 +221,8 @@ pub(super) struct Finished {
     pub(super) exit_code: u32,
     /// HTTP status, 0 if there was none.
     pub(super) http_status: u32,
+    /// How often the server sent curl on to another URL.
+    redirects: u32,
     /// curl's message.
     pub(super) message: String,
 }
@@ -208,11 +230,12 @@ pub(super) struct Finished {
 impl Finished {
     /// Parses a line; `None` if it is something else.
     pub(super) fn parse(line: &str) -> Option<Self> {
-        let mut parts = line.trim_end().splitn(4, ' ');
+        let mut parts = line.trim_end().splitn(5, ' ');
         Some(Self {
             number: parts.next()?.parse().ok()?,
             exit_code: parts.next()?.parse().ok()?,
             http_status: parts.next()?.parse().ok()?,
+            redirects: parts.next()?.parse().ok()?,
             message: parts.next().unwrap_or_default().to_owned(),
         })
     }
@@ -227,10 +250,12 @@ impl Finished {
     }
 
     /// Whether trying again may help. Not for a malformed URL, an unknown protocol, a failed authentication or
-    /// certificate check, or an answer of the server that says no (4xx but 408, 425 and 429).
+    /// certificate check, or an answer of the server that says no (4xx but 408, 425 and 429), unless it is one of
+    /// several mirrors that another server sent us to: the next time it may be a better one.
     pub(super) fn is_transient(&self) -> bool {
         match self.http_status {
             408 | 425 | 429 => true,
+            403 | 404 | 410 if self.redirects > 0 => true,
             400..=499 => false,
             _ => !matches!(self.exit_code, 1..=4 | 37 | 43 | 51 | 53 | 54 | 58..=60 | 66 | 67 | 77 | 83 | 90 | 91),
         }
@@ -266,24 +291,75 @@ mod tests {
         assert!(text.contains("write-out = \"3 %{exitcode}"), "{text}");
         let rhsm = json!({"url": "https://h/b", "secrets": {"name": "org.osbuild.rhsm"}});
         assert!(Transfer::new("sha256:aa", &rhsm, &environment).is_err());
+        let other = json!({"url": "https://h/b", "secrets": {"name": "org.example.none"}});
+        assert_eq!(Transfer::new("sha256:aa", &other, &environment).expect("without").client, None);
+        let with_proxy = Environment { proxy: Some("http://p:1\"".into()), ..Environment::default() };
+        let text = config([(0, &short, Path::new("/p")), (1, &transfer, Path::new("/q"))].into_iter(), &with_proxy);
+        assert_eq!(text.matches("proxy = \"http://p:1\\\"\"\n").count(), 2, "for each transfer: {text}");
+        assert_eq!(text.matches("next\n").count(), 1);
         assert!(Transfer::new("sha256:aa", &json!("http://h/\nurl=x"), &environment).is_err());
     }
 
     #[test]
     fn answers_are_sorted_into_final_and_transient() {
         let parse = |line| Finished::parse(line).expect("parses");
-        let missing = parse("2 22 404 The requested URL returned error: 404\n");
+        let missing = parse("2 22 404 0 The requested URL returned error: 404\n");
         assert_eq!((missing.number, missing.cause().as_str()), (2, "HTTP status 404"));
         assert!(!missing.is_transient());
-        assert!(parse("0 22 503 x").is_transient());
-        assert!(parse("0 28 0 timed out").is_transient());
-        assert!(!parse("0 60 0 certificate").is_transient());
-        assert!(parse("0 33 206 no ranges").spoils_partial());
-        assert_eq!(parse("0 7 0 Failed to connect").cause(), "Failed to connect (curl error 7)");
+        assert!(parse("0 22 404 1 x").is_transient(), "another mirror may have it");
+        assert!(!parse("0 22 401 1 x").is_transient());
+        assert!(parse("0 22 503 0 x").is_transient());
+        assert!(parse("0 28 0 0 timed out").is_transient());
+        assert!(!parse("0 60 0 0 certificate").is_transient());
+        assert!(parse("0 33 206 0 no ranges").spoils_partial());
+        assert_eq!(parse("0 7 0 0 Failed to connect").cause(), "Failed to connect (curl error 7)");
         assert_eq!(Finished::parse("garbage"), None);
     }
 
+    /// JSON of any kind, with the names that items have.
+    fn nonsense() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,20}|https?://[ -~]{0,20}|.{0,8}|org\\.osbuild\\.(mtls|rhsm)".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            let name = prop_oneof!["url|insecure|secrets|name", "\\PC{0,6}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn nonsense_is_refused_or_harmless(item in nonsense(), checksum in "\\PC{0,80}") {
+            let environment = Environment {
+                client_key: Some("/k".into()),
+                client_cert: Some("/c".into()),
+                ..Environment::default()
+            };
+            let Ok(transfer) = Transfer::new(&checksum, &item, &environment) else { return Ok(()) };
+            prop_assert!(item.is_string() || item.get("url").is_some_and(Value::is_string));
+            let text = config([(0, &transfer, Path::new("/p"))].into_iter(), &environment);
+            for line in text.lines() {
+                let (option, value) = line.split_once(" = ").map_or((line, None), |(o, v)| (o, Some(v)));
+                prop_assert!(option.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{line}");
+                let quoted = |v: &str| v.len() > 1 && v.starts_with('"') && v.ends_with('"');
+                prop_assert!(value.is_none_or(|v| quoted(v) || v.parse::<usize>().is_ok()), "{line}");
+            }
+            prop_assert_eq!(text.matches("\nurl = ").count(), 1);
+        }
+
+        #[test]
+        fn what_curl_prints_never_confuses(line in "([0-9]{1,12} ){0,5}\\PC{0,20}") {
+            if let Some(finished) = Finished::parse(&line) {
+                prop_assert!(!finished.cause().is_empty());
+            }
+        }
+
         #[test]
         fn a_url_stays_on_its_line(url in "\\PC{0,60}") {
             let Ok(transfer) = Transfer::new("sha256:aa", &json!(url), &Environment::default()) else { return Ok(()) };

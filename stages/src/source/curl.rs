@@ -4,7 +4,6 @@
 //! and moved into the cache as soon as it is complete. What failed for a passing reason is tried again in a further
 //! round, continuing the partial file. What is asked of curl, and what its answers mean: `config`.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -13,19 +12,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::cache::{Cache, Checksum, Workspace};
 use super::config::{Environment, Finished, Transfer, config};
+use super::{Items, Outcome};
 use crate::child::{self, Jail};
 use crate::error::{IoContext, Result, StageError};
 use crate::host::Service;
 use crate::tree;
 
 /// Rounds before a file that fails for passing reasons is given up.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 10;
 
-/// Pause before the second round; doubled before each further one.
+/// Pause before the second round; doubled before each further one, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest pause between two rounds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often the engine is looked at while curl is silent, and the least time between two progress signals.
 const TICK: Duration = Duration::from_millis(200);
@@ -35,11 +37,11 @@ pub(super) fn serve(service: &mut Service, method: &str, args: &Value) -> Result
     super::dispatch("org.osbuild.curl", service, method, args, download)
 }
 
-fn download(service: &mut Service, cache: &Cache, items: &BTreeMap<String, Value>) -> Result<Vec<Outcome>> {
+fn download(service: &mut Service, cache: &Cache, items: &Items<'_>) -> Result<Vec<Outcome>> {
     let environment = Environment::of_process();
     let mut outcomes = Vec::new();
     let mut transfers = Vec::new();
-    for (checksum, item) in items {
+    for (checksum, item) in items.iter() {
         if cache.has(checksum) {
             outcomes.push(Outcome::fetched(checksum, true));
             continue;
@@ -127,7 +129,7 @@ impl Download<'_> {
                 break;
             }
             std::thread::sleep(pause);
-            pause *= 2;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
         Ok(())
     }

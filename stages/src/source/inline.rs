@@ -1,6 +1,5 @@
 //! org.osbuild.inline: files whose content is in the manifest, in base64 or LZMA and base64.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 
@@ -10,8 +9,8 @@ use liblzma::stream::Stream;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Outcome;
 use super::cache::Cache;
+use super::{Items, Outcome};
 use crate::error::{IoContext, Result, StageError};
 use crate::host::{self, Service};
 
@@ -27,10 +26,10 @@ pub(super) fn serve(service: &mut Service, method: &str, args: &Value) -> Result
     super::dispatch("org.osbuild.inline", service, method, args, download)
 }
 
-fn download(_service: &mut Service, cache: &Cache, items: &BTreeMap<String, Value>) -> Result<Vec<Outcome>> {
+fn download(_service: &mut Service, cache: &Cache, items: &Items<'_>) -> Result<Vec<Outcome>> {
     let workspace = cache.workspace()?;
     let mut outcomes = Vec::new();
-    for (checksum, item) in items {
+    for (checksum, item) in items.iter() {
         outcomes.push(if cache.has(checksum) {
             Outcome::fetched(checksum, true)
         } else {

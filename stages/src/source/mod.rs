@@ -1,12 +1,17 @@
 //! Sources: host services that fetch content into the engine's cache.
 //!
-//! What lives here: the `download` and `copy` calls and their results. How content is fetched: `curl`, `inline`; how
-//! it is checked and put in place: `cache`.
+//! What lives here: the `download` and `copy` calls and their results. How content is fetched: `curl`, `inline`,
+//! `ostree`, `skopeo`, `containers_storage`; how files are checked and put in place: `cache`; how programs are run:
+//! `crate::program`.
 
 mod cache;
 mod config;
+mod containers_storage;
 mod curl;
 mod inline;
+mod ostree;
+mod rhsm;
+pub(crate) mod skopeo;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,15 +19,21 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Result, StageError};
 use crate::host::{self, Service};
 use crate::table::{Module, module};
 
 use cache::Cache;
 
 /// Rows of the module table.
-pub(crate) const SOURCES: &[Module] =
-    &[module!(Source, "org.osbuild.curl", curl::serve), module!(Source, "org.osbuild.inline", inline::serve)];
+pub(crate) const SOURCES: &[Module] = &[
+    module!(Source, "org.osbuild.containers-storage", containers_storage::serve),
+    module!(Source, "org.osbuild.curl", curl::serve),
+    module!(Source, "org.osbuild.inline", inline::serve),
+    module!(Source, "org.osbuild.ostree", ostree::serve),
+    module!(Source, "org.osbuild.skopeo", skopeo::serve),
+    module!(Source, "org.osbuild.skopeo-index", skopeo::serve_index),
+];
 
 /// Arguments of `download` and `copy`.
 #[derive(Debug, Deserialize)]
@@ -35,35 +46,73 @@ struct Request {
     dst_cache: Option<PathBuf>,
 }
 
+/// Items in the order of the manifest, which is that of the results.
+#[derive(Debug)]
+struct Items<'a>(Vec<(&'a str, &'a Value)>);
+
+impl<'a> Items<'a> {
+    /// The items of the call that the service is answering.
+    fn new(service: &Service, items: &'a BTreeMap<String, Value>) -> Self {
+        let order = service.members("items");
+        let mut items: Vec<(&str, &Value)> = items.iter().map(|(name, item)| (name.as_str(), item)).collect();
+        items.sort_by_key(|(name, _)| order.iter().position(|n| n == name));
+        Self(items)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.0.iter().copied()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// What became of one item.
 #[derive(Debug)]
 struct Outcome {
     checksum: String,
-    cached: bool,
+    /// Whether it was there before; `None` for what is never cached.
+    cached: Option<bool>,
     error: Option<String>,
 }
 
 impl Outcome {
     fn fetched(checksum: &str, cached: bool) -> Self {
-        Self { checksum: checksum.to_owned(), cached, error: None }
+        Self { checksum: checksum.to_owned(), cached: Some(cached), error: None }
     }
 
     fn failed(checksum: &str, error: String) -> Self {
-        Self { checksum: checksum.to_owned(), cached: false, error: Some(error) }
+        Self { checksum: checksum.to_owned(), cached: Some(false), error: Some(error) }
+    }
+
+    /// An item that was fetched, or not. That the engine has gone ends the call.
+    fn of(checksum: &str, fetched: Result<()>) -> Result<Self> {
+        match fetched {
+            Ok(()) => Ok(Self::fetched(checksum, false)),
+            Err(error @ StageError::Protocol(_)) => Err(error),
+            Err(error) => Ok(Self::failed(checksum, error.to_string())),
+        }
+    }
+
+    /// An item that is somewhere else and was looked for.
+    fn present(checksum: &str, found: Result<()>) -> Self {
+        Self { checksum: checksum.to_owned(), cached: None, error: found.err().map(|error| error.to_string()) }
     }
 }
 
 /// Fetches what the cache lacks of some items.
-type Download = fn(&mut Service, &Cache, &BTreeMap<String, Value>) -> Result<Vec<Outcome>>;
+type Download = fn(&mut Service, &Cache, &Items<'_>) -> Result<Vec<Outcome>>;
 
 /// Serves one call: `download` with the given function, `copy` from cache to cache.
 fn dispatch(source: &str, service: &mut Service, method: &str, args: &Value, download: Download) -> Result<Value> {
     let request: Request = host::arguments(args)?;
+    let items = Items::new(service, &request.items);
     let outcomes = match (method, &request.dst_cache) {
-        ("download", _) => download(service, &Cache::open(&request.cache)?, &request.items)?,
+        ("download", _) => download(service, &Cache::open(&request.cache)?, &items)?,
         ("copy", Some(destination)) => {
             let (from, to) = (Cache::open(&request.cache)?, Cache::open(destination)?);
-            let copied = request.items.keys().map(|checksum| match from.copy(checksum, &to) {
+            let copied = items.iter().map(|(checksum, _)| match from.copy(checksum, &to) {
                 Ok(()) => Outcome::fetched(checksum, false),
                 Err(error) => Outcome::failed(checksum, error.to_string()),
             });
@@ -85,9 +134,13 @@ fn reply(source: &str, outcomes: &[Outcome]) -> Value {
     let results: Vec<Value> = outcomes
         .iter()
         .map(|outcome| {
+            let mut metadata = json!({"checksum": outcome.checksum});
+            if let Some(cached) = outcome.cached {
+                metadata["cached"] = json!(cached);
+            }
             json!({
                 "success": outcome.error.is_none(),
-                "metadata": {"checksum": outcome.checksum, "cached": outcome.cached},
+                "metadata": metadata,
                 "error": outcome.error.as_deref().unwrap_or_default(),
             })
         })
