@@ -20,7 +20,7 @@ pub(super) fn fetch(
         Ok(reply) => Ok(source_result(&source.module, &reply)),
         Err(error @ HostError::Cancelled) => Err(error.into()),
         Err(error) => {
-            let item = ItemResult { checksum: String::new(), cached: false, error: Some(error.to_string()) };
+            let item = ItemResult { checksum: None, cached: None, error: Some(error.to_string()) };
             Ok(SourceResult { module: source.module.clone(), success: false, items: vec![item] })
         }
     }
@@ -60,8 +60,8 @@ fn source_result(module: &str, reply: &Value) -> SourceResult {
     let items = items
         .iter()
         .map(|item| ItemResult {
-            checksum: text(item.get("metadata").and_then(|m| m.get("checksum"))).unwrap_or_default(),
-            cached: item.get("metadata").and_then(|m| m.get("cached")).is_some_and(Value::is_truthy),
+            checksum: text(item.get("metadata").and_then(|m| m.get("checksum"))),
+            cached: item.get("metadata").and_then(|m| m.get("cached")).map(Value::is_truthy),
             error: (!item.get("success").is_some_and(Value::is_truthy))
                 .then(|| text(item.get("error")).unwrap_or_default()),
         })

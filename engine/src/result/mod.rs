@@ -50,10 +50,10 @@ pub struct PipelineResult {
 /// What became of one item of a source.
 #[derive(Clone, Debug)]
 pub struct ItemResult {
-    /// `algorithm:hex`.
-    pub checksum: String,
-    /// Whether it was there already.
-    pub cached: bool,
+    /// `algorithm:hex`; `None` for what is about no single item.
+    pub checksum: Option<String>,
+    /// Whether it was there already; `None` where the source does not say.
+    pub cached: Option<bool>,
     /// Why it could not be had.
     pub error: Option<String>,
 }
@@ -61,7 +61,13 @@ pub struct ItemResult {
 impl ItemResult {
     /// The object that monitors print.
     pub(crate) fn describe(&self) -> Value {
-        let metadata = Object::new().with("checksum", self.checksum.as_str()).with("cached", self.cached);
+        let mut metadata = Object::new();
+        if let Some(checksum) = &self.checksum {
+            metadata.insert("checksum", checksum.as_str());
+        }
+        if let Some(cached) = self.cached {
+            metadata.insert("cached", cached);
+        }
         let object = Object::new().with("success", self.error.is_none()).with("metadata", Value::Object(metadata));
         Value::Object(object.with("error", self.error.as_deref().unwrap_or_default()))
     }
@@ -176,7 +182,13 @@ impl RunResult {
                 .items
                 .iter()
                 .map(|item| {
-                    let mut entry = Object::new().with("cached", item.cached).with("checksum", item.checksum.as_str());
+                    let mut entry = Object::new();
+                    if let Some(cached) = item.cached {
+                        entry.insert("cached", cached);
+                    }
+                    if let Some(checksum) = &item.checksum {
+                        entry.insert("checksum", checksum.as_str());
+                    }
                     if let Some(error) = &item.error {
                         entry.insert("error", error.as_str());
                     }

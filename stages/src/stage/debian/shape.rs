@@ -129,7 +129,11 @@ mod tests {
             tree::write_file(root, name, text, 0o644).expect("write");
         }
         symlink("x", root.join("var/lib/y")).expect("link");
-        let args = Arguments { tree: root.to_owned(), meta: Meta { source_epoch: Some(1000) }, ..Arguments::default() };
+        let args = Arguments {
+            tree: root.to_owned(),
+            meta: Meta { source_epoch: Some(1000), ..Meta::default() },
+            ..Arguments::default()
+        };
         run(&args).expect("shapes");
         assert_eq!(fs::read_dir(root.join("var")).expect("var").count(), 0);
         assert_eq!(fs::read_link(root.join("root")).expect("link"), Path::new("var/roothome"));
