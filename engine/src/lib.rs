@@ -21,6 +21,9 @@
 pub mod build;
 pub mod cli;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 pub mod json;
 pub mod manifest;

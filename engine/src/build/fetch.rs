@@ -42,7 +42,7 @@ fn call(source: &Source, shared: &Shared<'_>, cancel: &Cancel, monitor: &mut dyn
     })
 }
 
-fn progress(signal: &Value, monitor: &mut dyn Monitor) {
+pub(crate) fn progress(signal: &Value, monitor: &mut dyn Monitor) {
     let Some(progress) = signal.get("progress") else { return };
     let number = |key| progress.get(key).and_then(Value::as_u64).unwrap_or(0);
     let text = |key| progress.get(key).and_then(Value::as_str).unwrap_or("");
@@ -54,7 +54,7 @@ fn progress(signal: &Value, monitor: &mut dyn Monitor) {
     });
 }
 
-fn source_result(module: &str, reply: &Value) -> SourceResult {
+pub(crate) fn source_result(module: &str, reply: &Value) -> SourceResult {
     let items = reply.get("results").and_then(Value::as_array).unwrap_or(&[]);
     let text = |value: Option<&Value>| value.and_then(Value::as_text).map(|t| t.to_lossy().into_owned());
     let items = items

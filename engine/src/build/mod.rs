@@ -4,7 +4,7 @@
 //! monitor hears of them in `relay`, what a source is in `fetch` and what building a pipeline is in `pipeline`. How one
 //! stage runs is [`crate::stage`]'s business, where trees are kept is [`crate::store`]'s.
 
-mod fetch;
+pub(crate) mod fetch;
 mod pipeline;
 mod pool;
 mod relay;

@@ -163,31 +163,11 @@ impl Service {
                 let hint = if self.recent.is_empty() { String::new() } else { format!(": {}", self.recent.trim()) };
                 return Err(HostError::Died { service: self.id.clone(), hint });
             };
-            if let Some(reply) = self.message(&message, notice)? {
+            if let Some(reply) = reply(&self.id, &message, notice)? {
                 // Lines printed before the reply belong before it.
                 while self.has_output()? && self.read_output(notice)? {}
                 return Ok(reply);
             }
-        }
-    }
-
-    fn message(&self, body: &Value, notice: &mut dyn FnMut(Notice<'_>)) -> Result<Option<Value>, HostError> {
-        let protocol = |message: &str| HostError::Protocol { service: self.id.clone(), message: message.to_owned() };
-        let data = body.get("data").ok_or_else(|| protocol("no data"))?;
-        let text = |key| data.get(key).and_then(Value::as_text).map(|t| t.to_lossy().into_owned()).unwrap_or_default();
-        match body.get("type").and_then(Value::as_str) {
-            Some("reply") => Ok(Some(data.get("reply").cloned().unwrap_or_default())),
-            Some("signal") => {
-                notice(Notice::Signal(data.get("reply").unwrap_or(&Value::Null)));
-                Ok(None)
-            }
-            Some("exception") => Err(HostError::Exception {
-                service: self.id.clone(),
-                kind: text("name"),
-                message: text("value"),
-                backtrace: text("backtrace"),
-            }),
-            _ => Err(protocol("neither reply nor signal nor exception")),
         }
     }
 
@@ -264,6 +244,31 @@ impl Service {
         tracing::warn!(service = self.id, "service does not end, killing it");
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a message of a service says: its reply, or `None` for a signal.
+pub(crate) fn reply(
+    service: &str,
+    body: &Value,
+    notice: &mut dyn FnMut(Notice<'_>),
+) -> Result<Option<Value>, HostError> {
+    let protocol = |message: &str| HostError::Protocol { service: service.to_owned(), message: message.to_owned() };
+    let data = body.get("data").ok_or_else(|| protocol("no data"))?;
+    let text = |key| data.get(key).and_then(Value::as_text).map(|t| t.to_lossy().into_owned()).unwrap_or_default();
+    match body.get("type").and_then(Value::as_str) {
+        Some("reply") => Ok(Some(data.get("reply").cloned().unwrap_or_default())),
+        Some("signal") => {
+            notice(Notice::Signal(data.get("reply").unwrap_or(&Value::Null)));
+            Ok(None)
+        }
+        Some("exception") => Err(HostError::Exception {
+            service: service.to_owned(),
+            kind: text("name"),
+            message: text("value"),
+            backtrace: text("backtrace"),
+        }),
+        _ => Err(protocol("neither reply nor signal nor exception")),
     }
 }
 

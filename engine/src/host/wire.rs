@@ -131,7 +131,8 @@ impl Connection {
     }
 }
 
-fn decode(packet: Vec<u8>, mut fds: Vec<OwnedFd>) -> io::Result<Option<Value>> {
+/// What a packet and its descriptors say; `None` for the empty packet of a peer that has closed.
+pub(crate) fn decode(packet: Vec<u8>, mut fds: Vec<OwnedFd>) -> io::Result<Option<Value>> {
     if packet.is_empty() {
         return Ok(None);
     }

@@ -12,7 +12,7 @@ use crate::modules::{ModuleClass, Runner};
 pub struct Id(String);
 
 impl Id {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 

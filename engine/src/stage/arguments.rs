@@ -14,16 +14,16 @@ const MOUNTS: &str = "/run/osbuild/mounts";
 
 /// Replies collected so far.
 #[derive(Default)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     inputs: Object,
     /// Replies of devices as they came: their `path` is relative to the device directory.
-    pub(super) devices: HashMap<String, Value>,
+    pub(crate) devices: HashMap<String, Value>,
     opened: Object,
     mounts: Object,
 }
 
 impl Arguments {
-    pub(super) fn add_input(&mut self, name: &str, reply: Value, root: &Path) -> Result<(), BuildError> {
+    pub(crate) fn add_input(&mut self, name: &str, reply: Value, root: &Path) -> Result<(), BuildError> {
         let Value::Object(mut reply) = reply else { return Err(nonsense(name, "not an object")) };
         let Some(path) = reply.get("path").and_then(Value::as_str).map(PathBuf::from) else {
             return Err(nonsense(name, "no path"));
@@ -34,7 +34,7 @@ impl Arguments {
         Ok(())
     }
 
-    pub(super) fn add_device(&mut self, name: &str, reply: Value) -> Result<(), BuildError> {
+    pub(crate) fn add_device(&mut self, name: &str, reply: Value) -> Result<(), BuildError> {
         let Value::Object(mut object) = reply.clone() else { return Err(nonsense(name, "not an object")) };
         let Some(path) = object.get("path").and_then(Value::as_str).map(str::to_owned) else {
             return Err(nonsense(name, "no path"));
@@ -45,7 +45,7 @@ impl Arguments {
         Ok(())
     }
 
-    pub(super) fn add_mount(&mut self, name: &str, reply: &Value, root: &Path) -> Result<(), BuildError> {
+    pub(crate) fn add_mount(&mut self, name: &str, reply: &Value, root: &Path) -> Result<(), BuildError> {
         let mut object = Object::new();
         if let Some(path) = reply.as_str() {
             let relative =
@@ -58,7 +58,7 @@ impl Arguments {
         Ok(())
     }
 
-    pub(super) fn to_json(&self, stage: &Stage) -> Value {
+    pub(crate) fn to_json(&self, stage: &Stage) -> Value {
         let paths = Object::new().with("devices", DEVICES).with("inputs", INPUTS).with("mounts", MOUNTS);
         let mut meta = Object::new().with("id", stage.id.as_str());
         if let Some(epoch) = &stage.source_epoch {

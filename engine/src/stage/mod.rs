@@ -3,7 +3,7 @@
 //! Which stages run, and on which trees, is [`crate::build`]'s business.
 
 mod api;
-mod arguments;
+pub(crate) mod arguments;
 mod output;
 
 use std::collections::HashMap;
