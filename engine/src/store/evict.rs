@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::lock::{Lock, Mode};
-use super::{Context, INFO, LOCK, Limit, Store, StoreError, read_number, replace_file, tree};
+use super::{Context, INFO, LOCK, Limit, Store, StoreError, read_number, replace_file, tree, unique};
 
 impl Store {
     /// Accounts for `bytes` more, evicting if need be; false if there is no room to be had.
@@ -99,13 +99,29 @@ impl Store {
         let data = path.join("data");
         let size = tree::disk_usage(&data).context("measure", &data)?;
         tracing::info!(object = %path.display(), size, "evicting");
-        // Without its info an object is not one any more, whatever happens to the rest of the removal.
-        let _ = fs::remove_file(path.join(INFO));
-        tree::remove(&data).context("remove", &data)?;
-        tree::remove(path).context("remove", path)?;
+        // First it loses its name, at once: half removed, nobody must find it.
+        let doomed = self.objects().join(format!("uuid-{}", unique()));
+        fs::rename(path, &doomed).context("rename", path)?;
         self.release(size)?;
+        tree::remove(&doomed).context("remove", &doomed)?;
         Ok(size)
     }
+
+    /// Makes the accounted size the sum of all objects: an engine that is killed between accounting and moving leaves it
+    /// wrong. Only for who is alone with the store.
+    pub(super) fn recount(&self) -> Result<(), StoreError> {
+        let objects = self.objects();
+        let entries = fs::read_dir(&objects).context("read", &objects)?.flatten();
+        let infos = entries.filter(|entry| super::is_id(&entry.file_name().to_string_lossy()));
+        let sum = infos.filter_map(|entry| object_size(&entry.path())).fold(0, u64::saturating_add);
+        self.account(|size| (size != sum).then_some(sum)).map(drop)
+    }
+}
+
+/// What an object was accounted for; `None` if it is none.
+fn object_size(object: &Path) -> Option<u64> {
+    let info: serde_json::Value = serde_json::from_slice(&fs::read(object.join(INFO)).ok()?).ok()?;
+    info["size"].as_u64()
 }
 
 fn last_use(object: &Path) -> Option<SystemTime> {

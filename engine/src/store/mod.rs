@@ -102,7 +102,7 @@ pub struct Store {
     boot: Option<String>,
     run: PathBuf,
     _run_lock: Lock,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Store {
@@ -123,16 +123,26 @@ impl Store {
         create_file(&root.join("cache.size"), b"0")?;
         create_file(&root.join("cache.info"), b"{\"version\": 1}")?;
         let lock_path = root.join("cache.lock");
-        let lock = Lock::open(&lock_path, Mode::Read, true)
-            .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
-            .context("lock", &lock_path)?;
+        // Whoever gets it for writing is alone here, for as long as that is.
+        let alone = Lock::open(&lock_path, Mode::Write, false).context("lock", &lock_path)?;
+        let is_alone = alone.is_some();
+        let lock = match alone {
+            Some(alone) => Some(alone),
+            None => Lock::open(&lock_path, Mode::Read, true).context("lock", &lock_path)?,
+        };
+        let lock = lock.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)).context("lock", &lock_path)?;
         let (known, limit) = configure(&root.join("cache.info"), limit)?;
         let (run, run_lock) = create_run(&root.join("tmp"))?;
-        let store = Self { root: root.clone(), limit, known, boot: boot_id(), run, _run_lock: run_lock, _lock: lock };
+        let mut store =
+            Self { root: root.clone(), limit, known, boot: boot_id(), run, _run_lock: run_lock, _lock: None };
         store.remove_leftovers();
         if known {
             store.settle();
+            if is_alone {
+                store.recount()?;
+            }
         }
+        store._lock = Some(lock.into_shared().context("lock", &lock_path)?);
         Ok(store)
     }
 
@@ -173,6 +183,7 @@ impl Store {
         let dir = self.objects().join(id);
         let path = dir.join(LOCK);
         let Some(lock) = Lock::open(&path, Mode::Read, false).context("lock", &path)? else { return Ok(None) };
+        // An eviction that was killed, by upstream's order of doing it, leaves a part of the tree and no info.
         if !self.is_whole(&dir) {
             return Ok(None);
         }
@@ -249,16 +260,13 @@ impl Store {
     /// A directory `uuid-*` whose `object.lock` was write-locked before it had that name, so that nobody can take a
     /// new entry for a leftover.
     fn create_entry(&self, parent: &Path) -> Result<(PathBuf, Lock), StoreError> {
-        let file_path = parent.join(format!("uuid-{}", unique()));
-        let file =
-            File::options().read(true).write(true).create_new(true).open(&file_path).context("create", &file_path)?;
-        let lock = Lock::acquire(file, Mode::Write, true)
-            .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
-            .context("lock", &file_path)?;
-        let dir = parent.join(format!("uuid-{}", unique()));
-        fs::create_dir(&dir).context("create", &dir)?;
-        fs::hard_link(&file_path, dir.join(LOCK)).context("create", &dir)?;
-        fs::remove_file(&file_path).context("remove", &file_path)?;
+        let name = format!("uuid-{}", unique());
+        // Made in the run's own directory, so that whenever we are killed it is somebody's leftover.
+        let made = self.run.join(&name);
+        fs::create_dir(&made).context("create", &made)?;
+        let lock = create_locked(&made.join(LOCK))?;
+        let dir = parent.join(name);
+        fs::rename(&made, &dir).context("create", &dir)?;
         Ok((dir, lock))
     }
 
@@ -269,8 +277,11 @@ impl Store {
         {
             let Ok(entries) = fs::read_dir(self.root.join(parent)) else { continue };
             for entry in entries.flatten() {
-                if entry.file_name().to_string_lossy().starts_with(prefix) && entry.path() != self.run {
-                    remove_if_dead(&entry.path(), lock_name);
+                let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+                // An object without info is what an eviction that was killed has left.
+                let broken = parent == "objects" && is_id(&name) && !path.join(INFO).exists();
+                if (name.starts_with(prefix) || broken) && path != self.run {
+                    remove_if_dead(&path, lock_name);
                 }
             }
         }
@@ -320,13 +331,16 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 fn create_run(tmp: &Path) -> Result<(PathBuf, Lock), StoreError> {
     let path = tmp.join(format!("run-{}", unique()));
     fs::create_dir(&path).context("create", &path)?;
-    let lock_path = path.join("run.lock");
-    let file =
-        File::options().read(true).write(true).create_new(true).open(&lock_path).context("create", &lock_path)?;
-    let lock = Lock::acquire(file, Mode::Write, true)
-        .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
-        .context("lock", &lock_path)?;
+    let lock = create_locked(&path.join("run.lock"))?;
     Ok((path, lock))
+}
+
+/// Creates a file and locks it for writing.
+fn create_locked(path: &Path) -> Result<Lock, StoreError> {
+    let file = File::options().read(true).write(true).create_new(true).open(path).context("create", path)?;
+    Lock::acquire(file, Mode::Write, true)
+        .and_then(|lock| lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock)))
+        .context("lock", path)
 }
 
 /// Creates a file whole or not at all; one that is there already stays.
@@ -519,6 +533,27 @@ mod tests {
         assert_eq!(fs::read(two.tree().join("file")).unwrap().len(), 2);
         drop(two);
         assert_eq!(fs::read_dir(dir.path().join("objects")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_engine_accounted_or_half_removed_is_put_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        let (mut whole, mut broken) = (filled(&store, 5000), filled(&store, 5000));
+        assert!(store.commit(&mut whole, &id('a')).unwrap() && store.commit(&mut broken, &id('b')).unwrap());
+        let accounted = |root: &Path| -> u64 { fs::read_to_string(root.join("cache.size")).unwrap().parse().unwrap() };
+        let one = accounted(dir.path()) / 2;
+        fs::remove_file(dir.path().join("objects").join(id('b')).join(INFO)).unwrap();
+        assert!(store.load(&id('b')).unwrap().is_none() && !store.contains(&id('b')));
+        drop((whole, broken, store));
+        fs::write(dir.path().join("cache.size"), "999999").unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        assert!(store.contains(&id('a')) && !dir.path().join("objects").join(id('b')).exists());
+        assert_eq!(accounted(dir.path()), one);
+        // With company the count is left alone.
+        fs::write(dir.path().join("cache.size"), "7").unwrap();
+        let _second = Store::open(dir.path(), None).unwrap();
+        assert_eq!(accounted(dir.path()), 7);
     }
 
     #[test]
