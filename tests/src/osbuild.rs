@@ -96,6 +96,12 @@ impl Osbuild {
         self
     }
 
+    /// Where its modules are.
+    #[must_use]
+    pub fn libdir(&self) -> &Path {
+        &self.libdir
+    }
+
     /// A file or directory of the engine's working directory.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
