@@ -23,6 +23,7 @@ mod source;
 mod stage;
 mod storage;
 mod table;
+mod timestamp;
 mod tool;
 mod tree;
 

@@ -11,7 +11,7 @@ use super::status::{self, Package};
 use crate::error::{Result, StageError};
 use crate::protocol::{Arguments, write_metadata};
 use crate::tool::{Tool, word};
-use crate::tree;
+use crate::{timestamp, tree};
 
 /// Options of the stage.
 #[derive(Debug, Deserialize)]
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
         "ref": options.r#ref,
         "ostree-commit": checksum,
         "ostree-version": options.version,
-        "ostree-timestamp": timestamp(epoch),
+        "ostree-timestamp": timestamp::rfc3339(epoch),
     });
     tree::write_file(&args.tree, "compose.json", format!("{compose:#}\n"), 0o644)?;
     write_metadata(&compose)
@@ -94,33 +94,9 @@ fn packages_variant(packages: &[Package]) -> String {
     format!("@a(sss) [{}]", rows.join(","))
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC.
-fn timestamp(epoch: i64) -> String {
-    let (days, second) = (epoch.div_euclid(86_400), epoch.rem_euclid(86_400));
-    // Days to civil date in the proleptic Gregorian calendar, counted in 400-year eras that begin on 1 March.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_of_known_days() {
-        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
-        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(timestamp(1_790_000_000), "2026-09-21T14:13:20Z");
-        assert_eq!(timestamp(-1), "1969-12-31T23:59:59Z");
-    }
 
     #[test]
     fn the_package_list_is_a_variant() {
