@@ -37,7 +37,7 @@ pub fn manifest(index: &Index, text: &[u8]) {
 
 /// What a source, an input, a device or a mount sends.
 pub fn reply(packet: &[u8]) {
-    let Ok(Some(message)) = crate::host::wire::decode(packet.to_vec(), Vec::new()) else { return };
+    let Ok(Some((message, _))) = crate::host::wire::decode(packet.to_vec(), Vec::new()) else { return };
     let Ok(Some(reply)) = crate::host::reply("input/fuzz", &message, &mut |_| {}) else { return };
     arguments(&reply);
     let _ = crate::build::fetch::source_result("org.osbuild.curl", &reply);

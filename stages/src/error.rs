@@ -62,6 +62,9 @@ pub(crate) enum StageError {
         /// How it ended.
         status: std::process::ExitStatus,
     },
+    /// A loop device was not to be had, or not to be given back.
+    #[error(transparent)]
+    Loop(#[from] forge_loop::Error),
     /// The other side of a socket broke the protocol.
     #[error("protocol: {0}")]
     Protocol(String),

@@ -100,9 +100,13 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message; `None` when the peer has closed. Descriptors that came with it, other than its own text, are
-    /// closed: no message we take has any.
+    /// The next message; `None` when the peer has closed. Descriptors that came with it are closed.
     pub(crate) fn receive(&self) -> io::Result<Option<Value>> {
+        Ok(self.receive_with_fds()?.map(|(message, _)| message))
+    }
+
+    /// The next message and the descriptors that came with it, other than that of its own text.
+    pub(crate) fn receive_with_fds(&self) -> io::Result<Option<(Value, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; self.next_length()?];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -132,7 +136,8 @@ impl Connection {
 }
 
 /// What a packet and its descriptors say; `None` for the empty packet of a peer that has closed.
-pub(crate) fn decode(packet: Vec<u8>, mut fds: Vec<OwnedFd>) -> io::Result<Option<Value>> {
+/// A packet's message and the descriptors that are not its own text.
+pub(crate) fn decode(packet: Vec<u8>, mut fds: Vec<OwnedFd>) -> io::Result<Option<(Value, Vec<OwnedFd>)>> {
     if packet.is_empty() {
         return Ok(None);
     }
@@ -148,7 +153,8 @@ pub(crate) fn decode(packet: Vec<u8>, mut fds: Vec<OwnedFd>) -> io::Result<Optio
     } else {
         packet
     };
-    json::parse(&text).map(Some).map_err(|e| invalid(&format!("a message is not JSON: {e}")))
+    let message = json::parse(&text).map_err(|e| invalid(&format!("a message is not JSON: {e}")))?;
+    Ok(Some((message, fds)))
 }
 
 fn invalid(text: &str) -> io::Error {

@@ -5,6 +5,7 @@
 mod api;
 pub(crate) mod arguments;
 mod output;
+mod remoteloop;
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use self::api::ApiServer;
 use self::arguments::Arguments;
 use self::output::Output;
+use self::remoteloop::LoopServer;
 use crate::error::{BuildError, IoContext};
 use crate::host::store_api::{StoreServer, Trees};
 use crate::host::{HostError, Notice, Service};
@@ -66,6 +68,7 @@ struct Places {
     arguments: PathBuf,
     store_socket: PathBuf,
     api_socket: PathBuf,
+    loop_socket: PathBuf,
     /// The directory of the sockets, held open for [`Places::store_address`].
     api: OwnedFd,
     meta: PathBuf,
@@ -91,11 +94,24 @@ impl Places {
         fs::write(&meta, "").context("write", &meta)?;
         let dev = DeviceDir::mount(dev.clone()).context("mount a tmpfs at", &dev)?;
         let (arguments, store_socket) = (api.join("arguments"), api.join("store"));
-        let api_socket = api.join("osbuild");
+        let (api_socket, loop_socket) = (api.join("osbuild"), api.join("remoteloop"));
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let fd =
             rustix::fs::open(&api, flags, rustix::fs::Mode::empty()).map_err(io::Error::from).context("open", &api)?;
-        Ok(Self { inputs, mounts, var, cmdline, arguments, store_socket, api_socket, api: fd, meta, dev, root })
+        Ok(Self {
+            inputs,
+            mounts,
+            var,
+            cmdline,
+            arguments,
+            store_socket,
+            api_socket,
+            loop_socket,
+            api: fd,
+            meta,
+            dev,
+            root,
+        })
     }
 
     /// Where services reach the store. A store may lie deeper than a socket address is long, so they go through our
@@ -157,6 +173,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
     let text = arguments.to_json(stage).to_line();
     fs::write(&places.arguments, text).context("write", &places.arguments)?;
     let api = ApiServer::start(&places.api_socket).context("serve", &places.api_socket)?;
+    let loops = LoopServer::start(&places.loop_socket, places.dev.path()).context("serve", &places.loop_socket)?;
     let sandbox = Sandbox {
         root: run.root,
         libdir: &shared.views.directory(shared.index.libdir()),
@@ -172,7 +189,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
         inputs: &places.inputs,
         mounts: &places.mounts,
         arguments: &places.arguments,
-        sockets: &[(&places.api_socket, "osbuild")],
+        sockets: &[(&places.api_socket, "osbuild"), (&places.loop_socket, "remoteloop")],
     };
     let epoch = stage.source_epoch.as_ref().and_then(crate::json::Int::as_i64);
     if run.shell {
@@ -180,6 +197,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
     }
     let (output, success) = execute(&sandbox, epoch, shared.timeout, run.cancel, monitor)?;
     let error = api.finish();
+    drop(loops);
     // Mounts, devices and inputs go in reverse, before the tree is anybody else's.
     services.stop();
     let metadata = keep_metadata(&places.meta, run.object, stage)?;

@@ -1,29 +1,15 @@
 //! org.osbuild.loopback: a file of the tree, or a range of it, as a loop device.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::fs::File;
 
-use nix::errno::Errno;
-use rustix::fs::{FlockOperation, flock, major, minor};
+use forge_loop::{LoopDevice, MAJOR, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ioctl::{self, LoopInfo};
 use super::{Open, UdevLock};
 use crate::error::{IoContext, Result, StageError};
 use crate::host::{Held, Service};
 use crate::tree;
-
-/// Major number of all loop devices.
-const MAJOR: u32 = 7;
-
-/// How long to try to get a device, and to get rid of one that others look at.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,8 +36,8 @@ fn default_sector() -> u32 {
 }
 
 impl Options {
-    /// The range of a file of `length` bytes, and the flags.
-    fn info(&self, length: u64) -> Result<LoopInfo> {
+    /// What of a file of `length` bytes is shown, and how.
+    fn request(&self, length: u64) -> Result<Request> {
         let bytes = |sectors: u64| {
             sectors
                 .checked_mul(u64::from(self.sector_size))
@@ -69,14 +55,15 @@ impl Options {
             })?,
             Some(size) => bytes(size)?,
         };
-        let mut flags = ioctl::AUTOCLEAR;
-        if self.partscan {
-            flags |= ioctl::PARTSCAN;
-        }
-        if self.read_only {
-            flags |= ioctl::READ_ONLY;
-        }
-        Ok(LoopInfo::new(offset, size_limit, flags, self.filename.as_bytes()))
+        Ok(Request {
+            offset,
+            size: size_limit,
+            sector_size: self.sector_size,
+            read_only: self.read_only,
+            partscan: self.partscan,
+            lock: self.lock,
+            name: self.filename.clone(),
+        })
     }
 }
 
@@ -90,149 +77,45 @@ fn open(service: &mut Service, open: &Open<Options>) -> Result<Value> {
     let path = tree::resolve(&open.tree, &options.filename)?;
     let file = File::options().read(true).write(true).open(&path).doing("open", &path)?;
     let length = file.metadata().doing("inspect", &path)?.len();
-    let attached = attach(&open.dev, file, options.info(length)?, options)?;
-    let (number, name) = (attached.number, format!("loop{}", attached.number));
+    let request = options.request(length)?;
+    // The lock of a device that others were faster to take goes at once.
+    let lock = |number| Undo(Some(UdevLock::take(&format!("device-{MAJOR}:{number}"))));
+    let (device, mut undo) = forge_loop::attach(file, &request, &open.dev, lock)?;
+    let (number, name) = (device.number(), device.name());
     println!("{name} acquired (locked: {})", options.lock);
-    service.hold(attached);
-    node(&open.dev, &name, number)?;
-    if options.partscan {
-        partition_nodes(&open.dev, &name)?;
-    }
+    let shown = device.show_in(&open.dev).and_then(|()| match options.partscan {
+        true => device.show_partitions_in(&open.dev),
+        false => Ok(()),
+    });
+    service.hold(Attached { device, udev: undo.0.take() });
+    shown?;
     Ok(json!({"path": name, "node": {"major": MAJOR, "minor": number}}))
+}
+
+/// Gives a lock back unless it is taken out.
+#[derive(Debug)]
+struct Undo(Option<UdevLock>);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(UdevLock::undo) {
+            println!("{error}");
+        }
+    }
 }
 
 /// A loop device with our file.
 #[derive(Debug)]
 struct Attached {
-    number: u32,
-    device: File,
-    file: File,
-    udev: UdevLock,
-}
-
-/// Attaches the file to a free device. Between finding a free one and using it others may be faster, and a device that
-/// was used until now may still be busy: then it is the next one's turn.
-fn attach(dev: &Path, file: File, info: LoopInfo, options: &Options) -> Result<Attached> {
-    let control =
-        File::options().read(true).write(true).open("/dev/loop-control").doing("open", "/dev/loop-control")?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let number = ioctl::free_device(&control).doing("get a loop device from", "/dev/loop-control")?;
-        let device = open_node(dev, number)?;
-        // Before the first event udev could see.
-        let udev = UdevLock::take(&format!("device-{MAJOR}:{number}"));
-        let locked = !options.lock || flock(&device, FlockOperation::NonBlockingLockExclusive).is_ok();
-        let busy = if locked {
-            match ioctl::configure(&device, &file, options.sector_size, info) {
-                Ok(()) => return Ok(Attached { number, device, file, udev }),
-                Err(busy @ (Errno::EBUSY | Errno::EAGAIN)) => busy,
-                Err(error) => {
-                    udev.undo()?;
-                    return Err(error).doing("attach to a loop device", &options.filename);
-                }
-            }
-        } else {
-            Errno::EAGAIN
-        };
-        udev.undo()?;
-        if Instant::now() > deadline {
-            return Err(busy).doing("attach to a loop device", &options.filename);
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Opens loop device `number`: the host's node, or in a container whose /dev has too few one of our own.
-fn open_node(dev: &Path, number: u32) -> Result<File> {
-    let name = format!("loop{number}");
-    let mut path = Path::new("/dev").join(&name);
-    if !path.exists() {
-        path = dev.join(&name);
-        super::make_node(&path, 0o600, MAJOR, number)?;
-    }
-    let device = File::options().read(true).write(true).open(&path).doing("open", &path)?;
-    let meta = device.metadata().doing("inspect", &path)?;
-    if !meta.file_type().is_block_device() || (major(meta.rdev()), minor(meta.rdev())) != (MAJOR, number) {
-        return Err(StageError::new(format!("{} is not loop device {number}", path.display())));
-    }
-    Ok(device)
-}
-
-/// Shows the device in the stage's device directory: by a bind mount of the host's node, which needs fewer rights than
-/// making one.
-fn node(dev: &Path, name: &str, number: u32) -> Result<()> {
-    let (host, here) = (Path::new("/dev").join(name), dev.join(name));
-    if host.exists() && File::create_new(&here).is_ok() {
-        match rustix::mount::mount_bind(&host, &here) {
-            Ok(()) => return Ok(()),
-            Err(error) => {
-                println!("cannot bind-mount {}: {error}; making a node", host.display());
-                fs::remove_file(&here).doing("remove", &here)?;
-            }
-        }
-    }
-    super::make_node(&here, 0o600, MAJOR, number)
-}
-
-/// Makes nodes for the partitions the kernel has found, as sysfs tells them: it does without udev.
-fn partition_nodes(dev: &Path, name: &str) -> Result<()> {
-    let sysfs = Path::new("/sys/block").join(name);
-    for entry in fs::read_dir(&sysfs).doing("list", &sysfs)? {
-        let partition = entry.doing("list", &sysfs)?.file_name().to_string_lossy().into_owned();
-        if !partition.starts_with(name) {
-            continue;
-        }
-        let file = sysfs.join(&partition).join("dev");
-        let text = fs::read_to_string(&file).doing("read", &file)?;
-        let numbers = text.trim().split_once(':').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        let (major, minor) =
-            numbers.ok_or_else(|| StageError::new(format!("{}: no device number: {text}", file.display())))?;
-        super::make_node(&dev.join(&partition), 0o600, major, minor)?;
-    }
-    Ok(())
-}
-
-impl Attached {
-    /// Whether the device has our file still.
-    fn is_ours(&self, info: &LoopInfo) -> Result<bool> {
-        let meta = self.file.metadata().doing("inspect", "the file of a loop device")?;
-        Ok((info.device, info.inode) == (meta.dev(), meta.ino()))
-    }
-
-    /// Detaches the file and waits until it is detached: somebody else (udev, a probing program) may have the device
-    /// open for a moment.
-    fn detach(&self) -> Result<()> {
-        let name = format!("/dev/loop{}", self.number);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match ioctl::clear(&self.device) {
-                Ok(()) | Err(Errno::ENXIO | Errno::EBUSY) => {}
-                Err(error) => return Err(error).doing("detach", &name),
-            }
-            match ioctl::status(&self.device) {
-                Err(Errno::ENXIO) => return Ok(()),
-                Err(error) => return Err(error).doing("inspect", &name),
-                Ok(info) if !self.is_ours(&info)? => return Ok(()),
-                Ok(_) => {}
-            }
-            if Instant::now() > deadline {
-                return Err(StageError::new(format!(
-                    "{name} is still in use after {} s; the kernel detaches it after its last use",
-                    PATIENCE.as_secs()
-                )));
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
+    device: LoopDevice,
+    udev: Option<UdevLock>,
 }
 
 impl Held for Attached {
     fn release(self: Box<Self>) -> Result<()> {
-        // What was written to the device and not yet to the file would be lost.
-        let flushed = ioctl::flush(&self.device).doing("flush", format!("/dev/loop{}", self.number));
-        let detached = self.detach();
-        let unlocked = Box::new(self.udev).release();
-        flushed.and(detached).and(unlocked)
+        let released = self.device.release().map_err(StageError::from);
+        let unlocked = self.udev.map_or(Ok(()), |lock| Box::new(lock).release());
+        released.and(unlocked)
     }
 }
 
@@ -240,25 +123,27 @@ impl Held for Attached {
 mod tests {
     use super::*;
 
-    fn info(options: Value, length: u64) -> Result<LoopInfo> {
+    fn request(options: Value, length: u64) -> Result<Request> {
         let options: Options = serde_json::from_value(options).expect("options");
-        options.info(length)
+        options.request(length)
     }
 
     #[test]
     fn ranges_are_in_sectors() {
-        for (options, offset, size, flags) in [
-            (json!({"filename": "a"}), 0, 1 << 20, 4),
-            (json!({"filename": "a", "start": 8}), 4096, (1 << 20) - 4096, 4),
-            (json!({"filename": "a", "start": 8, "size": 0}), 4096, (1 << 20) - 4096, 4),
-            (json!({"filename": "a", "start": 2, "size": 3, "sector-size": 4096}), 8192, 12288, 4),
-            (json!({"filename": "a", "read-only": true, "partscan": true, "lock": true}), 0, 1 << 20, 13),
+        for (options, offset, size) in [
+            (json!({"filename": "a"}), 0, 1 << 20),
+            (json!({"filename": "a", "start": 8}), 4096, (1 << 20) - 4096),
+            (json!({"filename": "a", "start": 8, "size": 0}), 4096, (1 << 20) - 4096),
+            (json!({"filename": "a", "start": 2, "size": 3, "sector-size": 4096}), 8192, 12288),
         ] {
-            let info = info(options.clone(), 1 << 20).expect("fits");
-            assert_eq!((info.offset, info.size_limit, info.flags), (offset, size, flags), "{options}");
+            let request = request(options.clone(), 1 << 20).expect("fits");
+            assert_eq!((request.offset, request.size), (offset, size), "{options}");
         }
-        let error = info(json!({"filename": "a", "start": 9}), 4096).expect_err("beyond the end").to_string();
+        let all = json!({"filename": "a", "read-only": true, "partscan": true, "lock": true, "sector-size": 1024});
+        let all = request(all, 1 << 20).expect("fits");
+        assert_eq!((all.read_only, all.partscan, all.lock, all.sector_size), (true, true, true, 1024));
+        let error = request(json!({"filename": "a", "start": 9}), 4096).expect_err("beyond the end").to_string();
         assert!(error.contains("8 sectors"), "{error}");
-        assert!(info(json!({"filename": "a", "start": u64::MAX}), 4096).is_err());
+        assert!(request(json!({"filename": "a", "start": u64::MAX}), 4096).is_err());
     }
 }

@@ -3,7 +3,6 @@
 //! What lives here: the calls all devices share, their nodes, and the lock files that keep udev away. What each device
 //! is: `loopback`, `luks2`, `lvm`.
 
-mod ioctl;
 mod loopback;
 mod luks2;
 mod lvm;
@@ -12,7 +11,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use forge_loop::make_node;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,17 +68,6 @@ fn dispatch<O: DeserializeOwned>(
         "open" => open(service, &host::arguments(args)?),
         "close" => service.release().map(|()| Value::Null),
         other => Err(host::no_method(other)),
-    }
-}
-
-/// Makes the node of a block device, and the directories on the way to it; one that is there stays.
-fn make_node(path: &Path, mode: u32, major: u32, minor: u32) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        crate::tree::make_dirs(parent)?;
-    }
-    match mknodat(CWD, path, FileType::BlockDevice, Mode::from_raw_mode(mode), makedev(major, minor)) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        made => made.doing("make device node", path),
     }
 }
 

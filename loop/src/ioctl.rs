@@ -7,30 +7,30 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 
 /// The device is not written through (`LO_FLAGS_READ_ONLY`).
-pub(super) const READ_ONLY: u32 = 1;
+pub(crate) const READ_ONLY: u32 = 1;
 /// The kernel detaches the file when nobody has the device open any more (`LO_FLAGS_AUTOCLEAR`).
-pub(super) const AUTOCLEAR: u32 = 4;
+pub(crate) const AUTOCLEAR: u32 = 4;
 /// The kernel looks for partitions (`LO_FLAGS_PARTSCAN`).
-pub(super) const PARTSCAN: u32 = 8;
+pub(crate) const PARTSCAN: u32 = 8;
 
 /// `struct loop_info64`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LoopInfo {
+pub(crate) struct LoopInfo {
     /// Device of the file that is attached.
-    pub(super) device: u64,
+    pub(crate) device: u64,
     /// Inode of the file that is attached.
-    pub(super) inode: u64,
+    pub(crate) inode: u64,
     rdevice: u64,
     /// First byte of the file that is shown.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// How many bytes are shown; 0: all.
-    pub(super) size_limit: u64,
+    pub(crate) size_limit: u64,
     number: u32,
     encrypt_type: u32,
     encrypt_key_size: u32,
     /// Sum of the flags above.
-    pub(super) flags: u32,
+    pub(crate) flags: u32,
     file_name: [u8; 64],
     crypt_name: [u8; 64],
     encrypt_key: [u8; 32],
@@ -40,7 +40,7 @@ pub(super) struct LoopInfo {
 /// `struct loop_config`.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct LoopConfig {
+pub(crate) struct LoopConfig {
     fd: u32,
     block_size: u32,
     info: LoopInfo,
@@ -49,7 +49,7 @@ pub(super) struct LoopConfig {
 
 impl LoopInfo {
     /// What is to be shown of a file, and how. `name` is for `losetup` to show; its first 63 bytes are kept.
-    pub(super) fn new(offset: u64, size_limit: u64, flags: u32, name: &[u8]) -> Self {
+    pub(crate) fn new(offset: u64, size_limit: u64, flags: u32, name: &[u8]) -> Self {
         let mut file_name = [0; 64];
         // The last byte stays NUL.
         let kept = name.len().min(file_name.len() - 1);
@@ -83,14 +83,14 @@ mod raw {
 }
 
 /// Number of a loop device that has no file now; `control` is /dev/loop-control. Somebody else may be faster in using it.
-pub(super) fn free_device(control: &File) -> Result<u32, Errno> {
+pub(crate) fn free_device(control: &File) -> Result<u32, Errno> {
     // SAFETY: the descriptor is open and the call takes no pointer.
     let number = unsafe { raw::loop_ctl_get_free(control.as_raw_fd()) }?;
     u32::try_from(number).map_err(|_| Errno::EOVERFLOW)
 }
 
 /// Attaches `file` to a loop device. `block_size` is in bytes.
-pub(super) fn configure(device: &File, file: &File, block_size: u32, info: LoopInfo) -> Result<(), Errno> {
+pub(crate) fn configure(device: &File, file: &File, block_size: u32, info: LoopInfo) -> Result<(), Errno> {
     let fd = u32::try_from(file.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     let config = LoopConfig { fd, block_size, info, reserved: [0; 8] };
     // SAFETY: the descriptors are open, and the pointer is to a value of the layout the kernel reads (repr(C), no padding).
@@ -98,13 +98,13 @@ pub(super) fn configure(device: &File, file: &File, block_size: u32, info: LoopI
 }
 
 /// Detaches the file now, or when the last user of the device has gone.
-pub(super) fn clear(device: &File) -> Result<(), Errno> {
+pub(crate) fn clear(device: &File) -> Result<(), Errno> {
     // SAFETY: the descriptor is open and the call takes no pointer.
     unsafe { raw::loop_clr_fd(device.as_raw_fd()) }.map(drop)
 }
 
 /// What is attached; `ENXIO` if nothing is.
-pub(super) fn status(device: &File) -> Result<LoopInfo, Errno> {
+pub(crate) fn status(device: &File) -> Result<LoopInfo, Errno> {
     let mut info = LoopInfo::new(0, 0, 0, b"");
     // SAFETY: the descriptor is open, and the pointer is to a value of the layout and size the kernel writes.
     unsafe { raw::loop_get_status64(device.as_raw_fd(), &raw mut info) }?;
@@ -112,7 +112,7 @@ pub(super) fn status(device: &File) -> Result<LoopInfo, Errno> {
 }
 
 /// Writes out what the block layer has cached of the device, and forgets it.
-pub(super) fn flush(device: &File) -> Result<(), Errno> {
+pub(crate) fn flush(device: &File) -> Result<(), Errno> {
     // SAFETY: the descriptor is open and the call takes no pointer.
     unsafe { raw::blkflsbuf(device.as_raw_fd()) }.map(drop)
 }
