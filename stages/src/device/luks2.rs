@@ -1,6 +1,7 @@
 //! org.osbuild.luks2: an opened LUKS2 container, by cryptsetup(8) and dmsetup(8) of the host.
 
 use std::path::Path;
+use std::process::Output;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,7 +74,10 @@ fn parse(text: &str) -> Option<Info> {
 
 /// Runs a program and returns what it printed; its complaints are the error.
 fn say(argv: &[&str], input: &str) -> Result<String> {
-    let output = child::capture(argv, input)?;
+    said(argv, &child::capture(argv, input)?)
+}
+
+fn said(argv: &[&str], output: &Output) -> Result<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));
@@ -84,6 +88,9 @@ fn say(argv: &[&str], input: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use super::*;
 
     #[test]
@@ -96,8 +103,13 @@ mod tests {
 
     #[test]
     fn complaints_become_the_error() {
-        assert_eq!(say(&["cat"], "secret").expect("cat"), "secret");
-        let error = say(&["sh", "-c", "echo no key; echo matches >&2; exit 2"], "").expect_err("fails").to_string();
-        assert!(error.contains("exit status: 2: no key matches"), "{error}");
+        let output = |status, stdout: &str, stderr: &str| Output {
+            status: ExitStatus::from_raw(status),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        };
+        assert_eq!(said(&["tool"], &output(0, "253:0:1\n", "a warning")).expect("success"), "253:0:1");
+        let error = said(&["tool", "-q", "open", "/dev/x"], &output(2 << 8, "no key\n", "matches\n"));
+        assert_eq!(error.expect_err("fails").to_string(), "tool -q open failed: exit status: 2: no key matches");
     }
 }

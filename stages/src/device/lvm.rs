@@ -104,11 +104,15 @@ struct Tools {
 
 impl Tools {
     fn run(&self, argv: &[&str]) -> Result<Output> {
+        child::capture(&self.arguments(argv), "")
+    }
+
+    fn arguments<'a>(&'a self, argv: &[&'a str]) -> Vec<&'a str> {
         let mut argv = argv.to_vec();
         if let Some(list) = &self.list {
             argv.extend(["--devicesfile", list]);
         }
-        child::capture(&argv, "")
+        argv
     }
 
     /// Runs a tool and returns what it printed; its complaints are the error.
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn a_devices_file_is_named_to_every_tool() {
         let tools = Tools { list: Some("mine".into()) };
-        assert_eq!(tools.say(&["echo", "x"]).expect("echo"), "x --devicesfile mine");
-        assert!(tools.say(&["false"]).is_err());
+        assert_eq!(tools.arguments(&["pvdisplay", "x"]), ["pvdisplay", "x", "--devicesfile", "mine"]);
+        assert_eq!(Tools::default().arguments(&["pvdisplay", "x"]), ["pvdisplay", "x"]);
     }
 }
