@@ -396,7 +396,18 @@ fn corpus() -> Option<PathBuf> {
 fn is_native(manifest: &Value, libdir: &Path) -> bool {
     let mut all = true;
     each_module(manifest, &mut |class, name| {
-        let needs = if name == "org.osbuild.qemu" { "qemu-img" } else { "sh" };
+        let needs = match name {
+            "org.osbuild.qemu" => "qemu-img",
+            "org.osbuild.erofs" => "mkfs.erofs",
+            "org.osbuild.squashfs" => "mksquashfs",
+            "org.osbuild.sfdisk" => "sfdisk",
+            "org.osbuild.sgdisk" => "sgdisk",
+            "org.osbuild.mkfs.btrfs" => "mkfs.btrfs",
+            "org.osbuild.mkfs.ext4" => "mkfs.ext4",
+            "org.osbuild.mkfs.fat" => "mkfs.fat",
+            "org.osbuild.mkfs.xfs" => "mkfs.xfs",
+            _ => "sh",
+        };
         all &= libdir.join(class).join(name).exists() && have(needs);
     });
     all
