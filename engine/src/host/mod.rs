@@ -79,8 +79,9 @@ impl HostError {
     }
 }
 
-/// How long a service may take to release what it holds once its socket is closed.
-const GRACE: Duration = Duration::from_secs(60);
+/// How long a service may take to release what it holds once its socket is closed: writing gigabytes out to a slow disk
+/// before it unmounts them is honest work.
+const GRACE: Duration = Duration::from_secs(600);
 /// How much of a service's output is kept to explain its death.
 const RECENT: usize = 4096;
 
@@ -224,22 +225,23 @@ impl Service {
         HostError::Io { service: self.id.clone(), source }
     }
 
+    /// Ends the service, once it has released everything; passes on what it says while it does.
+    pub(crate) fn stop(mut self, notice: &mut dyn FnMut(Notice<'_>)) {
+        self.close(notice);
+    }
+
     /// Closes the socket and waits until the service has released everything; kills it if it does not end.
-    fn close(&mut self) {
+    fn close(&mut self, notice: &mut dyn FnMut(Notice<'_>)) {
         self.connection.shutdown();
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return,
-            }
+            let ended = !matches!(self.child.try_wait(), Ok(None));
             // Its output must be taken, or it might block on a full pipe.
-            if self.has_output().unwrap_or(false) {
-                let mut buffer = [0; 8192];
-                let _ = self.output.read(&mut buffer);
-            } else {
-                std::thread::sleep(Duration::from_millis(2));
+            while self.has_output().unwrap_or(false) && self.read_output(notice).unwrap_or(false) {}
+            if ended {
+                return;
             }
+            std::thread::sleep(Duration::from_millis(2));
         }
         tracing::warn!(service = self.id, "service does not end, killing it");
         let _ = self.child.kill();
@@ -274,6 +276,6 @@ pub(crate) fn reply(
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.close();
+        self.close(&mut |_| {});
     }
 }

@@ -199,7 +199,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
     let error = api.finish();
     drop(loops);
     // Mounts, devices and inputs go in reverse, before the tree is anybody else's.
-    services.stop();
+    services.stop(monitor);
     let metadata = keep_metadata(&places.meta, run.object, stage)?;
     Ok(StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error, metadata })
 }
@@ -267,11 +267,12 @@ impl Services<'_> {
     ) -> Result<Value, BuildError> {
         let device = mount.device.as_ref().and_then(|name| opened.get(name));
         let source = device.and_then(|reply| reply.get("path")).and_then(Value::as_str).map(|path| {
-            let host = Path::new("/dev").join(path);
-            let mut source = if host.exists() { host } else { self.places.dev.path().join(path) }.into_os_string();
-            if let Some(partition) = &mount.partition {
-                source.push(format!("p{}", partition.to_line()));
-            }
+            let partition = mount.partition.as_ref().map_or(String::new(), |number| format!("p{}", number.to_line()));
+            let node = format!("{path}{partition}");
+            // Tools that ask what is mounted want a name that the host knows; a host without udev may have no node of a
+            // partition.
+            let host = Path::new("/dev").join(&node);
+            let source = if host.exists() { host } else { self.places.dev.path().join(&node) };
             source.to_string_lossy().into_owned()
         });
         let text = |value: Option<&str>| value.map_or(Value::Null, Value::from);
@@ -295,25 +296,32 @@ impl Services<'_> {
     ) -> Result<Value, BuildError> {
         let path = self.shared.index.module_path(class, module);
         let mut service = Service::start(&path, id, &python_path(self.shared), self.shared.environment)?;
-        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| {
-            if let Notice::Line(text) = notice {
-                monitor.event(Event::Output { origin: Some("org.osbuild"), text });
-            }
-        })?;
+        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| report(notice, monitor))?;
         self.running.push(service);
         Ok(reply)
     }
 
-    fn stop(&mut self) {
+    /// Ends them in reverse; what one of them could not release is in the log.
+    fn stop(&mut self, monitor: &mut dyn Monitor) {
+        while let Some(service) = self.running.pop() {
+            service.stop(&mut |notice| report(notice, monitor));
+        }
+    }
+}
+
+impl Drop for Services<'_> {
+    /// For the ways out that did not stop them: a service or the sandbox that failed.
+    fn drop(&mut self) {
         while let Some(service) = self.running.pop() {
             drop(service);
         }
     }
 }
 
-impl Drop for Services<'_> {
-    fn drop(&mut self) {
-        self.stop();
+/// Passes on what a service prints.
+fn report(notice: Notice<'_>, monitor: &mut dyn Monitor) {
+    if let Notice::Line(text) = notice {
+        monitor.event(Event::Output { origin: Some("org.osbuild"), text });
     }
 }
 
