@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use forge_tests::osbuild::{Osbuild, Ran, manifest, manifest_with, pipeline, reference, stage};
 use forge_tests::place::{ready, skip};
-use forge_tests::room::wait_for;
+use forge_tests::room::{Room, wait_for};
 use serde_json::{Value, json};
 
 const UUID: &str = "b9e5b7f5-1a2b-4c3d-8e9f-001122334455";
@@ -261,5 +261,25 @@ fn a_killed_engine_leaves_no_device_and_no_mount() {
     let [truncate, format] = ext4();
     let ran = build(&engine, &[truncate, format, mounted(copy_in("/note"), "ext4", &json!({}), &json!({}))]);
     assert!(ran.success, "the next run works: {}\n{}", ran.stdout, ran.stderr);
+    assert_nothing_left(&engine);
+}
+
+/// The kernel takes what is written to a mount before it knows whether the image's own disk has room.
+#[test]
+fn an_image_that_does_not_fit_on_the_disk_is_a_failure() {
+    if !ready_for("ext4", &["mkfs.ext4"]) {
+        return;
+    }
+    let script = "head -c 10000000 /dev/urandom >/run/osbuild/mounts/f\n";
+    let mut engine = Osbuild::new().with_stages(&[("org.example.fill", script)]);
+    engine.room = Room::new(Some(6), |_| {});
+    let [truncate, format] = ext4();
+    let fill = mounted(stage("org.example.fill", &json!({})), "ext4", &json!({}), &json!({}));
+    let manifest = manifest(&[pipeline("image", &[truncate, format, fill])]);
+    let store = engine.room.path("cache/store").to_string_lossy().into_owned();
+    let out = engine.path("out").to_string_lossy().into_owned();
+    let ran = engine.run(&manifest, &["--store", &store, "--json", "--export", "image", "--output-directory", &out]);
+    assert!(!ran.success && !engine.exported("image").exists(), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.json()["error"]["details"]["stage"]["type"], "org.example.fill", "{}", ran.stdout);
     assert_nothing_left(&engine);
 }

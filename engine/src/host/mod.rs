@@ -225,9 +225,12 @@ impl Service {
         HostError::Io { service: self.id.clone(), source }
     }
 
-    /// Ends the service, once it has released everything; passes on what it says while it does.
-    pub(crate) fn stop(mut self, notice: &mut dyn FnMut(Notice<'_>)) {
+    /// Ends the service, once it has released everything; passes on what it says while it does. Its identifier, if it
+    /// could not release everything as it should.
+    pub(crate) fn stop(mut self, notice: &mut dyn FnMut(Notice<'_>)) -> Option<String> {
         self.close(notice);
+        let status = self.child.wait();
+        if status.is_ok_and(|status| status.success()) { None } else { Some(std::mem::take(&mut self.id)) }
     }
 
     /// Closes the socket and waits until the service has released everything; kills it if it does not end.

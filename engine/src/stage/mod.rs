@@ -195,11 +195,20 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
     if run.shell {
         open_shell(&sandbox)?;
     }
-    let (output, success) = execute(&sandbox, epoch, shared.timeout, run.cancel, monitor)?;
+    let (mut output, mut success) = execute(&sandbox, epoch, shared.timeout, run.cancel, monitor)?;
     let error = api.finish();
     drop(loops);
     // Mounts, devices and inputs go in reverse, before the tree is anybody else's.
-    services.stop(monitor);
+    let kept = services.stop(monitor);
+    if success && !kept.is_empty() {
+        let text = format!(
+            "\nThe stage went well, but what it wrote may be incomplete: {} failed at the end, see above.\n",
+            kept.join(", ")
+        );
+        monitor.event(Event::Output { origin: None, text: &text });
+        output.push_str(&text);
+        success = false;
+    }
     let metadata = keep_metadata(&places.meta, run.object, stage)?;
     Ok(StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error, metadata })
 }
@@ -301,11 +310,15 @@ impl Services<'_> {
         Ok(reply)
     }
 
-    /// Ends them in reverse; what one of them could not release is in the log.
-    fn stop(&mut self, monitor: &mut dyn Monitor) {
+    /// Ends them in reverse. Returns the devices and mounts that could not release what they held, such as a mount that
+    /// could not write everything out to a full disk; why is in the log.
+    fn stop(&mut self, monitor: &mut dyn Monitor) -> Vec<String> {
+        let mut kept = Vec::new();
         while let Some(service) = self.running.pop() {
-            service.stop(&mut |notice| report(notice, monitor));
+            kept.extend(service.stop(&mut |notice| report(notice, monitor)));
         }
+        kept.retain(|id| id.starts_with("device/") || id.starts_with("mount/"));
+        kept
     }
 }
 
