@@ -3,17 +3,24 @@
 //! They run in the sandbox as stages do, on an empty tree. Some have the name of a stage, and the engine shows both under
 //! the same path; so an assembler is installed as a script of one line that hands its name to [`main`].
 
+mod tar;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::stage::osbuild::image::oci;
 use crate::stage::osbuild::testing::{error, noop};
 use crate::table::{self, Module, module};
 use crate::{protocol, stage};
 
 /// Rows of the module table.
-pub(crate) const ASSEMBLERS: &[Module] =
-    &[module!(Assembler, "org.osbuild.error", error::run), module!(Assembler, "org.osbuild.noop", noop::run)];
+pub(crate) const ASSEMBLERS: &[Module] = &[
+    module!(Assembler, "org.osbuild.error", error::run),
+    module!(Assembler, "org.osbuild.noop", noop::run),
+    module!(Assembler, "org.osbuild.oci-archive", oci::assemble),
+    module!(Assembler, "org.osbuild.tar", tar::run),
+];
 
 /// The file of an assembler in a libdir. A libdir is at the same place in every sandbox.
 pub(crate) fn script() -> String {

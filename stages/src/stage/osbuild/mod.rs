@@ -24,10 +24,10 @@ mod offline;
 mod python;
 
 mod accounts;
-mod boot;
+pub(crate) mod boot;
 mod disk;
-mod files;
-mod image;
+pub(crate) mod files;
+pub(crate) mod image;
 mod ostree;
 mod service;
 mod system;

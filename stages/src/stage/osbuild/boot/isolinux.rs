@@ -140,11 +140,17 @@ mod tests {
         for (layout, splash) in LAYOUTS.iter().zip([true, false]) {
             let (tree, data) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
             let (tree, data) = (tree.path(), data.path());
-            ["images/vmlinuz", "images/initrd.img"].map(|path| write(tree, path));
+            for path in ["images/vmlinuz", "images/initrd.img"] {
+                write(tree, path);
+            }
             assert!(run_on(tree, data, json!({})).is_err());
             fs::remove_dir_all(tree.join("isolinux")).expect("remove");
-            [LOADER, DEBUG_LOADER].map(|name| write(data, &format!("{}/{name}", layout.loader)));
-            MODULES.map(|name| write(data, &format!("{}/{name}", layout.modules)));
+            for name in [LOADER, DEBUG_LOADER] {
+                write(data, &format!("{}/{name}", layout.loader));
+            }
+            for name in MODULES {
+                write(data, &format!("{}/{name}", layout.modules));
+            }
             if splash {
                 write(data, SPLASH);
             }

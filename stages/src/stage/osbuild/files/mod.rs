@@ -10,7 +10,7 @@ mod dd;
 mod idmap;
 mod ln;
 mod mkdir;
-mod tar;
+pub(crate) mod tar;
 mod untar;
 mod zip;
 

@@ -19,12 +19,8 @@ struct Options {
     format: String,
     #[serde(default = "auto")]
     compression: String,
-    #[serde(default = "yes")]
-    acls: bool,
-    #[serde(default = "yes")]
-    selinux: bool,
-    #[serde(default = "yes")]
-    xattrs: bool,
+    #[serde(flatten)]
+    kept: Kept,
     #[serde(default)]
     sparse: bool,
     #[serde(default)]
@@ -34,6 +30,27 @@ struct Options {
     root_node: RootNode,
     #[serde(default)]
     paths: Vec<String>,
+}
+
+/// What an archive keeps beside content and modes. The assembler org.osbuild.tar has these options too.
+#[derive(Deserialize)]
+pub(crate) struct Kept {
+    #[serde(default = "yes")]
+    acls: bool,
+    #[serde(default = "yes")]
+    selinux: bool,
+    #[serde(default = "yes")]
+    xattrs: bool,
+}
+
+impl Kept {
+    /// The same for tar(1).
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let acls: &[&str] = if self.acls { &["--acls"] } else { &[] };
+        let selinux: &[&str] = if self.selinux { &["--selinux"] } else { &[] };
+        let xattrs: &[&str] = if self.xattrs { &["--xattrs", "--xattrs-include", "*"] } else { &[] };
+        [acls, selinux, xattrs].concat().iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Whether the root directory itself is a member (`./file`) or not (`file`).
@@ -68,22 +85,25 @@ pub(crate) fn run(args: &Arguments) -> Result<()> {
     } else {
         argv.extend(options.paths.iter().cloned());
     }
-    let mut command = child::command(&Jail::default(), &argv);
+    archive(&argv)
+}
+
+/// Runs tar(1).
+pub(crate) fn archive(argv: &[String]) -> Result<()> {
+    let mut command = child::command(&Jail::default(), argv);
     // xz: as many threads as there are processors.
     command.env("XZ_OPT", "--threads 0").stdout(Stdio::null());
-    child::check(&mut command, &argv)
+    child::check(&mut command, argv)
 }
 
 fn arguments(options: &Options, source: &Path, target: &Path) -> Vec<String> {
     let mut argv = vec!["tar".to_owned(), format!("--format={}", options.format)];
+    argv.extend(options.kept.arguments());
     let mut add = |wanted: bool, words: &[&str]| {
         if wanted {
             argv.extend(words.iter().map(ToString::to_string));
         }
     };
-    add(options.acls, &["--acls"]);
-    add(options.selinux, &["--selinux"]);
-    add(options.xattrs, &["--xattrs", "--xattrs-include", "*"]);
     add(options.sparse, &["--sparse"]);
     if let Some(transform) = options.transform.as_deref().filter(|t| !t.is_empty()) {
         add(true, &["--transform", transform]);

@@ -59,7 +59,7 @@ mod tests {
         let value = json!({"a": [1, {"b": null}], "ü\n": "\u{7f}\"\u{1f600}\u{1}", "z": {}});
         assert_eq!(
             text(&value).expect("text"),
-            r#"{"a": [1, {"b": null}], "\u00fc\n": "\u007f\"\ud83d\ude00\u0001", "z": {}}"#
+            r#"{"a": [1, {"b": null}], "z": {}, "\u00fc\n": "\u007f\"\ud83d\ude00\u0001"}"#
         );
     }
 }

@@ -263,7 +263,9 @@ mod tests {
     fn programs_come_from_the_vendor_or_debian() {
         let (build, tree) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
         let write = |path: &str| tree::write_file(build.path(), path, path, 0o644).expect("write");
-        ["usr/share/grub/unicode.pf2", "usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/mmx64.efi.signed"].map(write);
+        for path in ["usr/share/grub/unicode.pf2", "usr/lib/shim/shimx64.efi.signed", "usr/lib/shim/mmx64.efi.signed"] {
+            write(path);
+        }
         write("usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed");
         let run_with = |more| install_efi(&crate::stage::osbuild::arguments(tree.path(), options(more)), build.path());
         run_with(json!({"architectures": ["x64"]})).expect("Debian's");

@@ -141,7 +141,9 @@ mod tests {
             argv.join(" ".as_ref()).into_string().expect("text")
         };
         assert!(words().ends_with("-T /dev/null"), "{}", words());
-        ["b", "a", "-c"].map(|name| fs::write(dir.path().join(name), "").expect("write"));
+        for name in ["b", "a", "-c"] {
+            fs::write(dir.path().join(name), "").expect("write");
+        }
         assert!(words().ends_with("-- -c a b") && words().contains("--xattrs --x --format=posix"), "{}", words());
     }
 }
