@@ -3,6 +3,12 @@
 //! They run in the sandbox as stages do, on an empty tree. Some have the name of a stage, and the engine shows both under
 //! the same path; so an assembler is installed as a script of one line that hands its name to [`main`].
 
+mod filesystem;
+mod loopback;
+mod ostree_commit;
+mod partitions;
+mod qemu;
+mod rawfs;
 mod tar;
 
 use std::ffi::OsStr;
@@ -19,6 +25,9 @@ pub(crate) const ASSEMBLERS: &[Module] = &[
     module!(Assembler, "org.osbuild.error", error::run),
     module!(Assembler, "org.osbuild.noop", noop::run),
     module!(Assembler, "org.osbuild.oci-archive", oci::assemble),
+    module!(Assembler, "org.osbuild.ostree.commit", ostree_commit::run),
+    module!(Assembler, "org.osbuild.qemu", qemu::run),
+    module!(Assembler, "org.osbuild.rawfs", rawfs::run),
     module!(Assembler, "org.osbuild.tar", tar::run),
 ];
 
