@@ -6,6 +6,7 @@
 //! `host` outside).
 
 mod assembler;
+mod channel;
 mod child;
 mod chroot;
 mod device;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::loopback;
 use crate::error::{IoContext, Result};
-use crate::stage::debian::tool::{Tool, word};
+use crate::tool::{Tool, word};
 
 /// Kinds of file systems.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::child;
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::run_osbuild;
-use crate::stage::debian::tool::word;
+use crate::tool::word;
 
 /// Mounts an image with a file system and copies the content of a directory into it.
 ///

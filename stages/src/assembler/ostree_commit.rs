@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::child;
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::{Arguments, write_metadata};
-use crate::stage::debian::tool::{Tool, word};
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Directories at the top of a deployment.

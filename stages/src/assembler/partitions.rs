@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::filesystem::FileSystem;
 use crate::child;
 use crate::error::{IoContext, Result, StageError};
-use crate::stage::debian::tool::{Tool, word};
+use crate::tool::{Tool, word};
 use crate::tree;
 
 /// Bytes of a sector.

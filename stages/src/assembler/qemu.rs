@@ -12,8 +12,8 @@ use super::partitions::{Mounted, Partition, Placed, SECTOR, Table};
 use crate::child::{self, Jail};
 use crate::error::{IoContext, Result, StageError};
 use crate::protocol::Arguments;
-use crate::stage::debian::tool::word;
 use crate::stage::osbuild::boot::grub2::core::{self, Core};
+use crate::tool::word;
 use crate::tree;
 
 const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";

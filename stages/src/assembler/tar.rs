@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use crate::error::Result;
 use crate::protocol::Arguments;
-use crate::stage::debian::tool::word;
 use crate::stage::osbuild::files::tar::{self, Kept};
+use crate::tool::word;
 use crate::tree;
 
 #[derive(Deserialize)]

@@ -16,8 +16,9 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::channel::Channel;
 use crate::error::{Result, StageError};
-use crate::host::{self, Channel, Service};
+use crate::host::{self, Service};
 use crate::table::{Module, module};
 
 /// Rows of the module table.

@@ -2,7 +2,7 @@
 //!
 //! One curl process fetches all files in parallel (its configuration goes to its standard input); each file is checked
 //! and moved into the cache as soon as it is complete. What failed for a passing reason is tried again in a further
-//! round, continuing the partial file. What is asked of curl, and what its answers mean: `config`.
+//! round, continuing the partial file. What is asked of curl: `config`; what its answers mean: `answer`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::answer::Finished;
 use super::cache::{Cache, Checksum, Workspace};
-use super::config::{Environment, Finished, Transfer, config};
+use super::config::{Environment, Transfer, config};
 use super::{Items, Outcome};
 use crate::child::{self, Jail};
 use crate::error::{IoContext, Result, StageError};

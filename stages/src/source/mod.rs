@@ -4,6 +4,7 @@
 //! `ostree`, `skopeo`, `containers_storage`; how files are checked and put in place: `cache`; how programs are run:
 //! `crate::program`.
 
+mod answer;
 mod cache;
 mod config;
 mod containers_storage;

@@ -155,8 +155,9 @@ impl Images {
             let configuration = program::run(service, &words, "")?.expect("unable to inspect image")?.stdout;
             if !Checksum::parse(id)?.is_of(configuration.as_slice()).doing("read", &copied)? {
                 let got = Checksum::sha256(configuration.as_slice()).doing("read", &copied)?;
+                // Upstream's words, which tools compare.
                 return Err(StageError::new(format!(
-                    "image {}@{digest} has the id {got}, and the manifest expects {id}",
+                    "Downloaded image {}@{digest} has an id of {got}, but expected {id}",
                     image.name
                 )));
             }
