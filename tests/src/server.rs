@@ -17,6 +17,8 @@ use std::time::{Duration, UNIX_EPOCH};
 pub enum Answer {
     /// Other bytes than the file's.
     Bytes(Vec<u8>),
+    /// Bytes of a media type.
+    Typed(&'static str, Vec<u8>),
     /// The file of another path.
     Other(String),
     /// 404.
@@ -131,7 +133,14 @@ struct Request {
     close: bool,
 }
 
+/// First byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    // A client that tries TLS first takes the hint when we hang up.
+    if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
+        return Ok(None);
+    }
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -207,7 +216,7 @@ fn respond(
             return Ok(false);
         }
         Some(Answer::NotFound) => (None, None),
-        Some(Answer::Bytes(bytes)) => (Some(bytes.clone()), None),
+        Some(Answer::Bytes(bytes) | Answer::Typed(_, bytes)) => (Some(bytes.clone()), None),
         _ => file(root, path),
     };
     let Some(body) = body else {
@@ -222,6 +231,10 @@ fn respond(
         locked(state).requests.push(request.path.clone());
     }
     let dated = modified.map(|time| format!("Last-Modified: {time}\r\n")).unwrap_or_default();
+    let kind = match &answer {
+        Some(Answer::Typed(kind, _)) => format!("Content-Type: {kind}\r\n"),
+        _ => String::new(),
+    };
     let from = request.range_from.filter(|from| *from < body.len());
     let (status, range) = match from {
         Some(from) => {
@@ -230,7 +243,11 @@ fn respond(
         None => ("200 OK", String::new()),
     };
     let part = &body[from.unwrap_or(0)..];
-    write!(out, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n{dated}{range}\r\n", part.len())?;
+    write!(
+        out,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n{kind}{dated}{range}\r\n",
+        part.len()
+    )?;
     if request.head {
         return Ok(true);
     }
@@ -326,6 +343,8 @@ mod tests {
         assert!(get(&server, "GET /a+b HTTP/1.1").ends_with("\r\n\r\nhe"));
         server.answer("/a+b", Answer::Bytes(b"other".to_vec()));
         assert!(get(&server, "GET /a+b HTTP/1.1").ends_with("\r\n\r\nother"));
+        server.answer("/a+b", Answer::Typed("text/x", b"kind".to_vec()));
+        assert!(get(&server, "GET /a+b HTTP/1.1").contains("\r\nContent-Type: text/x\r\n"));
         server.answer("/a+b", Answer::NotFound);
         assert!(get(&server, "GET /a+b HTTP/1.1").starts_with("HTTP/1.1 404"));
         server.behave();
