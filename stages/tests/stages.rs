@@ -36,6 +36,16 @@ impl Sandbox {
             .expect("starts")
     }
 
+    /// Runs an assembler with options on the directory `inputs/tree`.
+    fn assemble(&self, name: &str, options: &Value) -> Output {
+        let arguments = json!({
+            "tree": self.path("tree"), "inputs": {"tree": {"path": self.path("inputs/tree")}}, "options": options,
+            "meta": {"id": "x"}
+        });
+        fs::write(self.path("api/arguments"), arguments.to_string()).expect("arguments");
+        self.start("forge-module", &["assemble", &format!("/run/osbuild/lib/assemblers/{name}")])
+    }
+
     /// Runs a stage with options and the file inputs that are below `inputs`.
     fn stage(&self, name: &str, options: &Value, inputs: &[&str]) -> Output {
         let inputs: serde_json::Map<String, Value> = inputs
@@ -98,6 +108,82 @@ fn tools_of_the_build_root_do_the_work() {
     assert_eq!(&fs::read(sandbox.path("tree/f.xz")).expect("xz")[1..5], b"7zXZ");
     let failed = sandbox.stage("org.osbuild.chmod", &json!({"items": {"/f": {"mode": "nonsense"}}}), &[]);
     assert!(text(&failed.stderr).contains("chmod -- nonsense"), "{}", text(&failed.stderr));
+}
+
+/// What a program prints; `None` if it is not here.
+fn output_of(argv: &[&str]) -> Option<String> {
+    let output = Command::new(argv[0]).args(&argv[1..]).output().ok()?;
+    assert!(output.status.success(), "{argv:?}: {}", text(&output.stderr));
+    Some(text(&output.stdout))
+}
+
+#[test]
+fn assemblers_of_archives() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("inputs/tree/etc")).expect("dirs");
+    fs::write(sandbox.path("inputs/tree/etc/hostname"), "box").expect("write");
+    let run = |name: &str, options: Value| {
+        let output = sandbox.assemble(name, &options);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        fs::read(sandbox.path("tree").join(options["filename"].as_str().expect("name"))).expect("archive")
+    };
+    let tar = run("org.osbuild.tar", json!({"filename": "t.tar", "selinux": false}));
+    assert!(text(&tar).contains("./etc/hostname"));
+    let config = json!({"Cmd": ["true"]});
+    let options = json!({"filename": "o.tar", "architecture": "amd64", "config": config});
+    let listing = text(&run("org.osbuild.oci-archive", options));
+    assert!(listing.contains("index.json") && listing.contains("{\"imageLayoutVersion\": \"1.0.0\"}"));
+    let left: Vec<_> = fs::read_dir(sandbox.path("tree")).expect("list").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// Needs mke2fs, sfdisk, mkfs.vfat, mcopy, debugfs.
+#[test]
+fn assemblers_of_disks() {
+    if ["mke2fs", "sfdisk", "mkfs.vfat", "mcopy", "debugfs"]
+        .iter()
+        .any(|tool| !["/usr/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(tool).is_file()))
+    {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("inputs/tree/boot/efi/EFI")).expect("dirs");
+    fs::write(sandbox.path("inputs/tree/boot/efi/EFI/grub.cfg"), "menu").expect("write");
+    fs::write(sandbox.path("inputs/tree/hostname"), "box").expect("write");
+    fs::set_permissions(sandbox.path("inputs/tree"), fs::Permissions::from_mode(0o700)).expect("mode");
+    let uuid = "9c6ae55b-cf88-45b8-84e8-64990759f39d";
+    let run = |name: &str, options: Value| {
+        let output = sandbox.assemble(name, &options);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    };
+    let debugfs = |image: &str, request: &str| output_of(&["debugfs", "-R", request, image]).expect("debugfs");
+    run("org.osbuild.rawfs", json!({"filename": "r.img", "root_fs_uuid": uuid, "size": 8 << 20}));
+    let image = sandbox.path("tree/r.img").to_string_lossy().into_owned();
+    assert_eq!(debugfs(&image, "cat /hostname"), "box");
+    assert!(debugfs(&image, "stat /").contains("Mode:  0700"), "{}", debugfs(&image, "stat /"));
+    assert_eq!(fs::metadata(&image).expect("stat").len(), 8 << 20);
+
+    let partitions = json!([
+        {"start": 2048, "size": 16384, "type": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "bootable": true,
+         "filesystem": {"type": "vfat", "uuid": "7B77-95E7", "mountpoint": "/boot/efi", "label": "ESP"}},
+        {"name": "root", "filesystem": {"type": "ext4", "uuid": uuid, "mountpoint": "/"}}
+    ]);
+    run(
+        "org.osbuild.qemu",
+        json!({"filename": "d.img", "format": "raw", "ptuuid": uuid, "pttype": "gpt", "size": 32 << 20, "partitions": partitions}),
+    );
+    let disk = sandbox.path("tree/d.img").to_string_lossy().into_owned();
+    let root = format!("{disk}?offset={}", 18432 * 512);
+    assert_eq!(debugfs(&root, "cat /hostname"), "box");
+    assert!(debugfs(&root, "ls -p /boot").contains("/efi/"));
+    assert!(!debugfs(&root, "ls -p /boot/efi").contains("EFI"), "the file system of the ESP has it");
+    let esp = output_of(&["mtype", "-i", &format!("{disk}@@1M"), "::/EFI/grub.cfg"]).expect("mtype");
+    assert_eq!(esp, "menu");
+    let xfs = json!({"filename": "x", "root_fs_uuid": uuid, "size": 512 << 20, "fs_type": "xfs"});
+    let refused = sandbox.assemble("org.osbuild.rawfs", &xfs);
+    assert!(!refused.status.success());
+    let left: Vec<_> = fs::read_dir(sandbox.path("tree")).expect("list").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
 }
 
 #[test]

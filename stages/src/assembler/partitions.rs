@@ -19,12 +19,12 @@ pub(super) const SECTOR: u64 = 512;
 #[serde(default)]
 pub(super) struct Partition {
     pub(super) bootable: bool,
-    name: String,
-    size: u64,
-    start: u64,
+    pub(super) name: String,
+    pub(super) size: u64,
+    pub(super) start: u64,
     #[serde(rename = "type")]
     pub(super) kind: String,
-    uuid: String,
+    pub(super) uuid: String,
     pub(super) filesystem: Option<Mounted>,
 }
 

@@ -212,7 +212,7 @@ mod tests {
         let table =
             options(json!({"root_fs_uuid": "u", "root_fs_type": "xfs", "pttype": "mbr"})).table().expect("table");
         assert_eq!((table.label.as_str(), table.partitions.len()), ("dos", 1));
-        let root = table.mounted_at("/").expect("root").1;
+        let (_, root) = table.mounted_at("/").expect("root");
         assert_eq!((root.filesystem.kind, table.partitions[0].bootable), (Kind::Xfs, true));
         assert!(options(json!({})).table().is_err());
     }
@@ -220,10 +220,11 @@ mod tests {
     #[test]
     fn the_core_image_has_its_place() {
         let placed = |kind: &str| vec![Placed { start: 2048, size: 100, kind: kind.into() }];
+        let bios = BIOS_BOOT.to_lowercase();
         let sector = |label, kind, platform, size| core_sector(label, &placed(kind), platform, size);
-        assert_eq!(sector("dos", "83", core::PC, 1_047_552).expect("gap"), 1);
-        assert!(sector("dos", "83", core::PC, 1_047_553).is_err());
-        assert_eq!(sector("gpt", &BIOS_BOOT.to_lowercase(), core::PC, 51_200).expect("partition"), 2048);
+        assert_eq!(sector("dos", "83", core::PC, 1_048_064).expect("gap"), 1);
+        assert!(sector("dos", "83", core::PC, 1_048_065).is_err());
+        assert_eq!(sector("gpt", &bios, core::PC, 51_200).expect("partition"), 2048);
         assert!(sector("gpt", BIOS_BOOT, core::PC, 51_201).expect_err("too small").to_string().contains("51200"));
         assert!(sector("gpt", "x", core::PC, 1).is_err());
         assert_eq!(sector("dos", PREP_DOS, OPEN_FIRMWARE, 50_688).expect("PReP"), 2048);
