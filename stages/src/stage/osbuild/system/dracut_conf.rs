@@ -47,12 +47,14 @@ mod tests {
     fn every_kind_of_setting() {
         let dir = tempfile::tempdir().expect("dir");
         let options = json!({"filename": "x.conf", "config": {
-            "add_drivers": ["a", "b"], "compress": "xz", "early_microcode": false, "omit_drivers": [], "reproducible": true
+            "add_drivers": ["a", "b"], "compress": "xz", "early_microcode": false, "omit_drivers": [],
+            "reproducible": true
         }});
         run(&crate::stage::osbuild::arguments(dir.path(), options)).expect("runs");
         assert_eq!(
             std::fs::read_to_string(dir.path().join("usr/lib/dracut/dracut.conf.d/x.conf")).expect("read"),
-            "add_drivers+=\" a b \"\ncompress=\"xz\"\nearly_microcode=\"no\"\nomit_drivers+=\"  \"\nreproducible=\"yes\"\n"
+            "add_drivers+=\" a b \"\ncompress=\"xz\"\nearly_microcode=\"no\"\nomit_drivers+=\"  \"\n\
+             reproducible=\"yes\"\n"
         );
     }
 }

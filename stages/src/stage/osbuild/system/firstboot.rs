@@ -48,9 +48,8 @@ pub(crate) fn hostname(args: &Arguments) -> Result<()> {
     };
     if given.len() > MAX_HOSTNAME || !name.split('.').all(label) {
         return Err(StageError::new(format!(
-            "hostname {:?}: expected letters, digits and hyphens, with single dots between parts, at most {MAX_HOSTNAME} \
-             characters",
-            given
+            "hostname {given:?}: expected letters, digits and hyphens, with single dots between parts, at most \
+             {MAX_HOSTNAME} characters"
         )));
     }
     tree::write_file(&args.tree, "/etc/hostname", format!("{name}\n"), 0o644)
