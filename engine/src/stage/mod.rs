@@ -305,7 +305,7 @@ impl Services<'_> {
     ) -> Result<Value, BuildError> {
         let path = self.shared.index.module_path(class, module);
         let mut service = Service::start(&path, id, &python_path(self.shared), self.shared.environment)?;
-        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| report(notice, monitor))?;
+        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| report(&notice, monitor))?;
         self.running.push(service);
         Ok(reply)
     }
@@ -315,7 +315,7 @@ impl Services<'_> {
     fn stop(&mut self, monitor: &mut dyn Monitor) -> Vec<String> {
         let mut kept = Vec::new();
         while let Some(service) = self.running.pop() {
-            kept.extend(service.stop(&mut |notice| report(notice, monitor)));
+            kept.extend(service.stop(&mut |notice| report(&notice, monitor)));
         }
         kept.retain(|id| id.starts_with("device/") || id.starts_with("mount/"));
         kept
@@ -332,7 +332,7 @@ impl Drop for Services<'_> {
 }
 
 /// Passes on what a service prints.
-fn report(notice: Notice<'_>, monitor: &mut dyn Monitor) {
+fn report(notice: &Notice<'_>, monitor: &mut dyn Monitor) {
     if let Notice::Line(text) = notice {
         monitor.event(Event::Output { origin: Some("org.osbuild"), text });
     }
