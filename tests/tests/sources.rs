@@ -27,7 +27,7 @@ fn host(program: &str, words: &[&str], home: &Path) -> String {
 
 /// A repository on a server, with a commit that can be deployed.
 struct Remote {
-    directory: TempDir,
+    _directory: TempDir,
     server: Server,
     commit: String,
 }
@@ -63,7 +63,7 @@ impl Remote {
         let version = ["--owner-uid=0", "--owner-gid=0", "--add-metadata-string=version=41"];
         let commit = host("ostree", &[&commit[..], &version, words].concat(), directory.path());
         let server = Server::start(directory.path());
-        Self { directory, server, commit }
+        Self { _directory: directory, server, commit }
     }
 
     /// A manifest that pulls the commit.
