@@ -74,6 +74,9 @@ impl Osbuild {
                 for stage in fs::read_dir(entry.path()).expect("the stages").flatten() {
                     symlink(stage.path(), target.join(stage.file_name())).expect("a link to a stage");
                 }
+            } else if entry.file_name() == "osbuild" {
+                // Something may be mounted there, which a link could not be.
+                fs::create_dir(&target).expect("a directory for the package");
             } else {
                 symlink(entry.path(), target).expect("a link into the libdir");
             }

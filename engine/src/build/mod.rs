@@ -185,11 +185,17 @@ fn try_run(
     Ok(objects)
 }
 
-/// The `osbuild` Python package that upstream's modules import, unless the libdir brings its own.
+/// The `osbuild` Python package that upstream's modules import, unless the libdir brings its own: the one that Python
+/// would find.
 fn python_package(libdir: &Path) -> Option<PathBuf> {
     let own = std::fs::read_dir(libdir.join("osbuild")).is_ok_and(|mut entries| entries.next().is_some());
-    let installed = Path::new("/usr/lib/python3/dist-packages/osbuild");
-    (!own && installed.is_dir()).then(|| installed.to_owned())
+    if own {
+        return None;
+    }
+    let named = std::env::var_os("PYTHONPATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&named).filter(|dir| dir.is_absolute());
+    let packages = dirs.chain([PathBuf::from("/usr/lib/python3/dist-packages")]).map(|dir| dir.join("osbuild"));
+    packages.into_iter().find(|package| package.join("__init__.py").is_file())
 }
 
 fn download(

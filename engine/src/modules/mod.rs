@@ -129,7 +129,8 @@ impl Index {
     /// [`Error::NotALibdir`] if one of its directories is missing.
     pub fn open(libdir: impl Into<PathBuf>) -> Result<Self, Error> {
         let libdir = libdir.into();
-        let dirs = ["stages", "sources", "inputs", "devices", "mounts", "assemblers", "runners", "schemas", "osbuild"];
+        // Without any of the other kinds there can be manifests all the same.
+        let dirs = ["stages", "runners", "schemas"];
         match dirs.into_iter().find(|dir| !libdir.join(dir).is_dir()) {
             Some(missing) => Err(Error::NotALibdir { libdir, missing }),
             None => Ok(Self { libdir, infos: Mutex::default(), problems: Mutex::default() }),
