@@ -29,10 +29,12 @@ pub mod json;
 pub mod manifest;
 pub mod modules;
 pub mod monitor;
+mod orphans;
 pub mod result;
 mod sandbox;
 pub mod schema;
 mod stage;
 pub mod store;
 
+pub use orphans::Orphans;
 pub use sandbox::isolate_mounts;

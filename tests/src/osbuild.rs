@@ -11,6 +11,9 @@ use tempfile::TempDir;
 use crate::place;
 use crate::room::{Room, scratch};
 
+/// The directories of modules in a libdir.
+const CLASSES: [&str; 5] = ["devices", "inputs", "mounts", "sources", "stages"];
+
 /// The engine with a store of its own, in a room.
 #[derive(Debug)]
 pub struct Osbuild {
@@ -19,6 +22,7 @@ pub struct Osbuild {
     libdir: PathBuf,
     extra: Option<TempDir>,
     work: TempDir,
+    store: PathBuf,
 }
 
 /// What a run came to.
@@ -26,6 +30,8 @@ pub struct Osbuild {
 pub struct Ran {
     /// The exit status was 0.
     pub success: bool,
+    /// The exit status; none if a signal ended it.
+    pub code: Option<i32>,
     /// What it printed.
     pub stdout: String,
     /// What it complained about.
@@ -57,7 +63,23 @@ impl Osbuild {
     /// The engine with the native modules.
     #[must_use]
     pub fn new() -> Self {
-        Self { room: Room::new(None, |_| {}), libdir: place::libdir(), extra: None, work: scratch() }
+        let work = scratch();
+        let store = work.path().join("store");
+        Self { room: Room::new(None, |_| {}), libdir: place::libdir(), extra: None, work, store }
+    }
+
+    /// The same with its store on a file system of this size.
+    #[must_use]
+    pub fn on_small_store(mebibytes: u32) -> Self {
+        let room = Room::new(Some(mebibytes), |_| {});
+        let store = room.path("cache").join("store");
+        Self { room, libdir: place::libdir(), extra: None, work: scratch(), store }
+    }
+
+    /// The store, as the test sees it.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.room.inside(&self.store)
     }
 
     /// Adds stages that are shell scripts.
@@ -69,10 +91,10 @@ impl Osbuild {
         let dir = scratch();
         for entry in fs::read_dir(&self.libdir).expect("the libdir").flatten() {
             let target = dir.path().join(entry.file_name());
-            if entry.file_name() == "stages" {
-                fs::create_dir(&target).expect("a directory for stages");
-                for stage in fs::read_dir(entry.path()).expect("the stages").flatten() {
-                    symlink(stage.path(), target.join(stage.file_name())).expect("a link to a stage");
+            if CLASSES.iter().any(|class| entry.file_name() == *class) {
+                fs::create_dir(&target).expect("a directory for modules");
+                for module in fs::read_dir(entry.path()).expect("the modules").flatten() {
+                    symlink(module.path(), target.join(module.file_name())).expect("a link to a module");
                 }
             } else if entry.file_name() == "osbuild" {
                 // Something may be mounted there, which a link could not be.
@@ -81,22 +103,34 @@ impl Osbuild {
                 symlink(entry.path(), target).expect("a link into the libdir");
             }
         }
-        for (name, script) in stages {
-            let path = dir.path().join("stages").join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}")).expect("a stage");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-            let meta = json!({
-                "summary": "a stage of the tests", "description": ["does what a test wants"], "capabilities": [],
-                "schema_2": {
-                    "options": {"type": "object"},
-                    "inputs": {"type": "object", "additionalProperties": true},
-                },
-            });
-            fs::write(dir.path().join(format!("stages/{name}.meta.json")), meta.to_string()).expect("its description");
-        }
         self.libdir = dir.path().to_owned();
         self.extra = Some(dir);
+        for (name, script) in stages {
+            self.add_module("stages", name, &format!("#!/bin/sh\n{script}"));
+        }
         self
+    }
+
+    /// Adds a module of a class (a directory of the libdir), after [`Osbuild::with_stages`]. It takes any options.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn add_module(&mut self, class: &str, name: &str, script: &str) {
+        let dir = self.extra.as_ref().expect("a libdir of our own").path().join(class);
+        let path = dir.join(name);
+        fs::write(&path, script).expect("a module");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
+        let anything = json!({"type": "object", "additionalProperties": true});
+        let schema = match class {
+            "stages" => json!({"options": {"type": "object"}, "inputs": anything, "devices": anything}),
+            "devices" => json!({"type": "object"}),
+            _ => json!({"additionalProperties": true}),
+        };
+        let meta = json!({
+            "summary": "a module of the tests", "description": ["does what a test wants"], "capabilities": [],
+            "schema_2": schema,
+        });
+        fs::write(dir.join(format!("{name}.meta.json")), meta.to_string()).expect("its description");
     }
 
     /// Where its modules are.
@@ -126,7 +160,7 @@ impl Osbuild {
         let path = self.path("manifest.json");
         fs::write(&path, manifest.to_string()).expect("the manifest");
         let mut command = self.room.command(place::program("forge-osbuild"));
-        command.arg("--libdir").arg(&self.libdir).arg("--store").arg(self.path("store"));
+        command.arg("--libdir").arg(&self.libdir).arg("--store").arg(&self.store);
         command.arg("--rundir").arg(self.path("run")).args(arguments).arg(path).stdin(Stdio::null());
         command
     }
@@ -139,7 +173,8 @@ impl Osbuild {
     pub fn run(&self, manifest: &Value, arguments: &[&str]) -> Ran {
         let output = self.command(manifest, arguments).output().expect("forge-osbuild");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        let (success, code) = (output.status.success(), output.status.code());
+        Ran { success, code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
     /// Runs a manifest and exports these pipelines to [`Osbuild::exported`]; prints the result as JSON.

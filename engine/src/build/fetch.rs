@@ -36,7 +36,7 @@ fn call(source: &Source, shared: &Shared<'_>, cancel: &Cancel, monitor: &mut dyn
     let module = shared.index.module_path(ModuleClass::Source, &source.module);
     let id = format!("source/{}", source.module);
     let mut service = Service::start(&module, &id, &stage::python_path(shared), shared.environment)?;
-    service.call("download", Value::Object(args), cancel, &mut |notice| match notice {
+    service.call("download", Value::Object(args), None, cancel, &mut |notice| match notice {
         Notice::Line(text) => monitor.event(Event::Output { origin: Some("org.osbuild"), text }),
         Notice::Signal(signal) => progress(signal, monitor),
     })

@@ -40,6 +40,7 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
         path: args::PROGRAM.into(),
         source,
     })?;
+    let _orphans = crate::Orphans::adopt().map_err(output)?;
     let cancel = Cancel::on_signals().map_err(output)?;
     let store = Store::open(&options.cache, options.cache_max_size)?;
     let mut monitor = monitor(options)?;

@@ -61,6 +61,14 @@ pub enum HostError {
         /// What was wrong with it.
         message: String,
     },
+    /// The service took longer than it may.
+    #[error("service {service} did not answer in {seconds} s")]
+    TimedOut {
+        /// The service's identifier.
+        service: String,
+        /// How long it had.
+        seconds: u64,
+    },
     /// The run was cancelled while the service was working.
     #[error("cancelled")]
     Cancelled,
@@ -82,6 +90,8 @@ impl HostError {
 /// How long a service may take to release what it holds once its socket is closed: writing gigabytes out to a slow disk
 /// before it unmounts them is honest work.
 const GRACE: Duration = Duration::from_secs(600);
+/// The same for one that has not answered, and for the last words of one that closed its socket.
+const SHORT_GRACE: Duration = Duration::from_secs(2);
 /// How much of a service's output is kept to explain its death.
 const RECENT: usize = 4096;
 
@@ -104,6 +114,8 @@ pub(crate) struct Service {
     output: File,
     partial: Vec<u8>,
     recent: String,
+    /// Whether a call is without an answer.
+    pending: bool,
 }
 
 impl Service {
@@ -133,23 +145,30 @@ impl Service {
         let child = command.spawn().map_err(fail)?;
         let module = module.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let output = File::from(output);
-        Ok(Self { id: id.to_owned(), module, child, connection, output, partial: Vec::new(), recent: String::new() })
+        let (partial, recent) = (Vec::new(), String::new());
+        Ok(Self { id: id.to_owned(), module, child, connection, output, partial, recent, pending: false })
     }
 
-    /// Calls `method` and waits for its reply, passing on what the service says meanwhile.
+    /// Calls `method` and waits for its reply, at most for `limit`, passing on what the service says meanwhile.
     pub(crate) fn call(
         &mut self,
         method: &str,
         args: Value,
+        limit: Option<Duration>,
         cancel: &Cancel,
         notice: &mut dyn FnMut(Notice<'_>),
     ) -> Result<Value, HostError> {
         let call = Object::new().with("name", method).with("args", args);
         let message = Object::new().with("type", "method").with("data", Value::Object(call));
+        let start = Instant::now();
+        self.pending = true;
         self.connection.send(&Value::Object(message)).map_err(|e| self.io(e))?;
         loop {
             if cancel.is_cancelled() {
                 return Err(HostError::Cancelled);
+            }
+            if let Some(limit) = limit.filter(|limit| start.elapsed() > *limit) {
+                return Err(HostError::TimedOut { service: self.id.clone(), seconds: limit.as_secs() });
             }
             let (ready, output) = self.wait()?;
             if output {
@@ -159,14 +178,15 @@ impl Service {
                 continue;
             }
             let Some(message) = self.connection.receive().map_err(|e| self.io(e))? else {
-                // What it printed last says why.
-                while self.read_output(notice)? {}
+                self.last_words(notice)?;
                 let hint = if self.recent.is_empty() { String::new() } else { format!(": {}", self.recent.trim()) };
                 return Err(HostError::Died { service: self.id.clone(), hint });
             };
             if let Some(reply) = reply(&self.id, &message, notice)? {
                 // Lines printed before the reply belong before it.
-                while self.has_output()? && self.read_output(notice)? {}
+                let end = Instant::now() + SHORT_GRACE;
+                while Instant::now() < end && self.has_output()? && self.read_output(notice)? {}
+                self.pending = false;
                 return Ok(reply);
             }
         }
@@ -198,27 +218,50 @@ impl Service {
         let mut buffer = [0; 8192];
         let length = self.output.read(&mut buffer).map_err(|e| self.io(e))?;
         self.partial.extend_from_slice(&buffer[..length]);
-        // A module that never ends its line must not fill our memory.
-        let force = length == 0 || self.partial.len() > 1 << 16;
-        while let Some(end) = self
-            .partial
-            .iter()
-            .position(|&b| b == b'\n')
-            .or((force && !self.partial.is_empty()).then_some(self.partial.len()))
-        {
-            let rest = self.partial.split_off(end.min(self.partial.len()));
-            let line = String::from_utf8_lossy(&self.partial).into_owned();
-            self.partial = rest.strip_prefix(b"\n").unwrap_or(&rest).to_vec();
-            self.recent.push_str(&line);
-            self.recent.push('\n');
-            let mut excess = self.recent.len().saturating_sub(RECENT);
-            while !self.recent.is_char_boundary(excess) {
-                excess += 1;
-            }
-            self.recent.drain(..excess);
-            notice(Notice::Line(&format!("{} ({}): {line}\n", self.id, self.module)));
+        let buffer = std::mem::take(&mut self.partial);
+        let mut rest = &buffer[..];
+        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+            self.line(&rest[..end], notice);
+            rest = &rest[end + 1..];
         }
+        // A module that never ends its line must not fill our memory.
+        if !rest.is_empty() && (length == 0 || rest.len() > 1 << 16) {
+            self.line(rest, notice);
+            rest = &[];
+        }
+        self.partial = rest.to_vec();
         Ok(length > 0)
+    }
+
+    fn line(&mut self, line: &[u8], notice: &mut dyn FnMut(Notice<'_>)) {
+        let line = String::from_utf8_lossy(line);
+        self.recent.push_str(&line);
+        self.recent.push('\n');
+        let mut excess = self.recent.len().saturating_sub(RECENT);
+        while !self.recent.is_char_boundary(excess) {
+            excess += 1;
+        }
+        self.recent.drain(..excess);
+        notice(Notice::Line(&format!("{} ({}): {line}\n", self.id, self.module)));
+    }
+
+    /// Reads what a service printed before it ended, which says why; a child of its own may go on for ever.
+    fn last_words(&mut self, notice: &mut dyn FnMut(Notice<'_>)) -> Result<(), HostError> {
+        let end = Instant::now() + SHORT_GRACE;
+        while Instant::now() < end {
+            // In this order: what a process has printed is there when it has ended.
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            if self.has_output()? {
+                if !self.read_output(notice)? {
+                    break;
+                }
+            } else if ended {
+                break;
+            } else {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(())
     }
 
     fn io(&self, source: std::io::Error) -> HostError {
@@ -236,7 +279,7 @@ impl Service {
     /// Closes the socket and waits until the service has released everything; kills it if it does not end.
     fn close(&mut self, notice: &mut dyn FnMut(Notice<'_>)) {
         self.connection.shutdown();
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + if self.pending { SHORT_GRACE } else { GRACE };
         while Instant::now() < deadline {
             let ended = !matches!(self.child.try_wait(), Ok(None));
             // Its output must be taken, or it might block on a full pipe.

@@ -6,7 +6,7 @@ use super::Version;
 use super::v1::FILES;
 use crate::json::{Object, Value};
 use crate::modules::{self, Index, ModuleClass};
-use crate::schema::{Issue, Schema, Step, assemble};
+use crate::schema::{Issue, MAX_ISSUES, Schema, Step, assemble};
 
 /// Checks a manifest of a format against all schemas that concern it. Issues come sorted by place, each once; none
 /// means that it is valid.
@@ -46,6 +46,9 @@ struct Validation<'a> {
 impl Validation<'_> {
     /// Checks one use of a module against the module's own schema.
     fn module(&mut self, class: ModuleClass, name: &str, value: &Value, path: &[Step]) -> Result<(), modules::Error> {
+        if self.issues.len() >= MAX_ISSUES {
+            return Ok(());
+        }
         let key = (class, name.to_owned());
         if !self.schemas.contains_key(&key) {
             let known = self.index.module(class, name)?.map(|info| match assemble(&info, self.version) {

@@ -14,6 +14,9 @@ use crate::json::{Int, Object, Text, Value};
 /// lets through, and an end for references that go round in circles.
 const MAX_NESTED: usize = 1024;
 
+/// How many issues are told: nobody reads more, and a large document could have more than memory holds.
+pub(crate) const MAX_ISSUES: usize = 10_000;
+
 /// Checks a value against a schema document.
 pub(super) fn run(root: &Value, patterns: &Cache, value: &Value) -> Vec<Issue> {
     let mut check = Check { root, patterns, path: Vec::new(), issues: Vec::new(), nested: 0 };
@@ -32,6 +35,9 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn report(&mut self, message: String) {
+        if self.issues.len() == MAX_ISSUES {
+            return;
+        }
         self.issues.push(Issue { message, path: self.path.clone() });
     }
 

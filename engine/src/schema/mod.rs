@@ -12,6 +12,7 @@ mod pattern;
 mod repr;
 
 pub use assemble::assemble;
+pub(crate) use check::MAX_ISSUES;
 pub use repr::repr;
 
 use std::fmt;

@@ -33,6 +33,9 @@ use crate::store::{Object, Store};
 /// Where bubblewrap is looked for, as upstream does: the caller's PATH has no say in what builds a system.
 const PROGRAM_DIRS: &[&str] = &["/usr/sbin", "/usr/bin"];
 
+/// The most that a stage may tell about itself.
+const MAX_METADATA: u64 = 64 << 20;
+
 /// What every stage of a run shares.
 pub(crate) struct Shared<'a> {
     pub(crate) store: &'a Store,
@@ -305,7 +308,9 @@ impl Services<'_> {
     ) -> Result<Value, BuildError> {
         let path = self.shared.index.module_path(class, module);
         let mut service = Service::start(&path, id, &python_path(self.shared), self.shared.environment)?;
-        let reply = service.call(method, Value::Object(args), self.cancel, &mut |notice| report(&notice, monitor))?;
+        let timeout = self.shared.timeout;
+        let reply =
+            service.call(method, Value::Object(args), timeout, self.cancel, &mut |notice| report(&notice, monitor))?;
         self.running.push(service);
         Ok(reply)
     }
@@ -427,6 +432,10 @@ impl Drop for Running {
 
 /// Keeps what the stage wrote about itself under its identifier; nothing written is no metadata.
 fn keep_metadata(written: &Path, object: &Object, stage: &Stage) -> Result<Value, BuildError> {
+    if fs::metadata(written).context("read", written)?.len() > MAX_METADATA {
+        let what = format!("metadata of more than {} MiB", MAX_METADATA >> 20);
+        return Err(BuildError::Reply { service: stage.name.clone(), what });
+    }
     let text = fs::read(written).context("read", written)?;
     if text.is_empty() {
         return Ok(Value::Null);
