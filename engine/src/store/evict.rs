@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::lock::{Lock, Mode};
-use super::{Context, INFO, LOCK, Limit, Store, StoreError, read_number, replace_file, tree, unique};
+use super::{Context, INFO, LOCK, Limit, Store, StoreError, read_number, replace_file, tree};
 
 impl Store {
     /// Accounts for `bytes` more, evicting if need be; false if there is no room to be had.
@@ -99,11 +99,8 @@ impl Store {
         let data = path.join("data");
         let size = tree::disk_usage(&data).context("measure", &data)?;
         tracing::info!(object = %path.display(), size, "evicting");
-        // First it loses its name, at once: half removed, nobody must find it.
-        let doomed = self.objects().join(format!("uuid-{}", unique()));
-        fs::rename(path, &doomed).context("rename", path)?;
+        super::discard(path)?;
         self.release(size)?;
-        tree::remove(&doomed).context("remove", &doomed)?;
         Ok(size)
     }
 

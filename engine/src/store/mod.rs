@@ -8,6 +8,7 @@
 //!   CACHEDIR.TAG
 //!   objects/ID/   object.lock  object.info  data/{tree,meta}      content-addressed, survives
 //!   stage/uuid-*/ object.lock  data/{tree,meta}                   being built, gone at exit
+//!   stage/dead-*                                                  being removed
 //!   sources/TYPE/ downloads by checksum
 //!   tmp/run-*/    run.lock and what one run needs
 //! ```
@@ -272,6 +273,12 @@ impl Store {
 
     /// Best effort: what cannot be removed now is tried again by the next run.
     fn remove_leftovers(&self) {
+        for entry in fs::read_dir(self.root.join("stage")).into_iter().flatten().flatten() {
+            // Its own remover may still be at it; then both come to the same end.
+            if entry.file_name().to_string_lossy().starts_with("dead-") {
+                let _ = tree::remove(&entry.path());
+            }
+        }
         for (parent, prefix, lock_name) in
             [("stage", "uuid-", LOCK), ("objects", "uuid-", LOCK), ("tmp", "run-", "run.lock")]
         {
@@ -290,10 +297,19 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = tree::remove(&self.run) {
+        if let Err(error) = discard(&self.run) {
             tracing::warn!(path = %self.run.display(), %error, "cannot remove the run's directory");
         }
     }
+}
+
+/// Removes an entry of the store: an object, a tree in the making, a run's directory. First it loses its name, at once, for
+/// half removed it must not be found, and whoever is killed while removing it leaves what is plainly to be removed.
+fn discard(path: &Path) -> Result<(), StoreError> {
+    let store = path.ancestors().nth(2).unwrap_or(Path::new("/"));
+    let doomed = store.join("stage").join(format!("dead-{}", unique()));
+    fs::rename(path, &doomed).context("rename", path)?;
+    tree::remove(&doomed).context("remove", &doomed)
 }
 
 fn remove_if_dead(path: &Path, lock_name: &str) {
@@ -302,7 +318,7 @@ fn remove_if_dead(path: &Path, lock_name: &str) {
     match Lock::open(&lock_path, Mode::Write, false) {
         Ok(Some(_lock)) => {
             tracing::info!(path = %path.display(), "removing what a dead run left");
-            let removed = if is_dir { tree::remove(path) } else { fs::remove_file(path) };
+            let removed = if is_dir { discard(path) } else { fs::remove_file(path).context("remove", path) };
             if let Err(error) = removed {
                 tracing::warn!(path = %path.display(), %error, "cannot remove it");
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::Lock;
 use super::tree::Owners;
-use super::{Context, StoreError, now, tree};
+use super::{Context, StoreError, discard, now, tree};
 
 /// A tree being built, or one that the store holds. Dropping a tree that was not committed removes it.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Object {
         let old = std::mem::replace(&mut self.dir, dir);
         self.lock = lock;
         (self.committed, self.temporary) = (true, false);
-        tree::remove(&old).context("remove", &old)
+        discard(&old)
     }
 
     pub(super) fn remove_on_drop(&mut self) {
@@ -122,7 +122,7 @@ fn owners() -> Owners {
 impl Drop for Object {
     fn drop(&mut self) {
         if self.temporary {
-            if let Err(error) = tree::remove(&self.dir) {
+            if let Err(error) = discard(&self.dir) {
                 tracing::warn!(path = %self.dir.display(), %error, "cannot remove a temporary tree");
             }
         }
