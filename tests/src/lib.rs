@@ -8,8 +8,8 @@
 //! * `shared` – the one build of the real Debian that the expensive tests share
 //! * `console`, `vm` – a virtual machine and its serial console
 //!
-//! The tests are in `tests/`, the benchmark is `src/bin/forge-bench.rs`. Everything that needs root says so and is
-//! skipped without; with `FORGE_TESTS_NO_SKIP=1` a skipped test fails.
+//! The tests are in `tests/`, the benchmarks are `src/bin/forge-bench.rs` and `src/bin/forge-bench-engine.rs`. Everything
+//! that needs root says so and is skipped without; with `FORGE_TESTS_NO_SKIP=1` a skipped test fails.
 
 pub mod archive;
 pub mod console;
