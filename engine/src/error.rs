@@ -77,6 +77,12 @@ pub enum BuildError {
         /// What was asked for.
         name: String,
     },
+    /// A virtual machine could not be had or did not do its work.
+    #[error("virtual machine: {what}")]
+    Machine {
+        /// What is wrong.
+        what: String,
+    },
     /// Somebody asked the run to stop.
     #[error("cancelled")]
     Cancelled,
@@ -108,6 +114,7 @@ impl BuildError {
             Self::MissingTree { .. } => "missing-tree",
             Self::Io { .. } | Self::MissingProgram { .. } | Self::Unprivileged { .. } => "system",
             Self::Shell { .. } | Self::UnknownMonitor { .. } => "usage",
+            Self::Machine { .. } => "machine",
             Self::Cancelled => "cancelled",
         }
     }

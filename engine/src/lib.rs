@@ -15,6 +15,7 @@
 //! | `sandbox` | bubblewrap, `/dev`, capabilities |
 //! | `host` | sources, inputs, devices and mounts as processes; the store API |
 //! | `stage` | one stage: arguments, output, metadata |
+//! | `vm` | stages in a virtual machine: the host's side and the guest's |
 //! | [`build`] | a whole run |
 //! | [`monitor`], [`result`] | what a run tells while it works, and at its end |
 
@@ -35,6 +36,7 @@ mod sandbox;
 pub mod schema;
 mod stage;
 pub mod store;
+mod vm;
 
 pub use orphans::Orphans;
 pub use sandbox::isolate_mounts;

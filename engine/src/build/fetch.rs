@@ -30,7 +30,7 @@ fn call(source: &Source, shared: &Shared<'_>, cancel: &Cancel, monitor: &mut dyn
     let args = JsonObject::new()
         .with("items", source.items.clone())
         .with("options", Value::Object(source.options.clone()))
-        .with("cache", shared.store.sources().to_string_lossy().as_ref())
+        .with("cache", shared.sources.to_string_lossy().as_ref())
         .with("output", Value::Null)
         .with("checksums", Value::Array(Vec::new()));
     let module = shared.index.module_path(ModuleClass::Source, &source.module);

@@ -48,6 +48,8 @@ pub struct Request {
     pub parallel: Option<NonZero<usize>>,
     /// Variables for host services besides our own environment, such as a proxy for downloads.
     pub environment: Vec<(String, String)>,
+    /// Pipelines whose stages run in a virtual machine. Each must have a build pipeline.
+    pub in_vm: BTreeSet<Id>,
     /// A tree that pipelines start from instead of an empty one; it is moved away. No identifier knows of it, so
     /// nothing made from it may be a checkpoint.
     pub tree: Option<PathBuf>,
@@ -165,8 +167,9 @@ fn try_run(
         }
     }
     let shared = Shared {
-        store,
-        views: Views::new(store.scratch("views")?),
+        scratch: store.scratch(),
+        sources: store.sources(),
+        views: Views::new(store.scratch().directory("views")?),
         index,
         python: python_package(index.libdir()),
         timeout: request.stage_timeout,
@@ -174,7 +177,7 @@ fn try_run(
     };
     download(manifest, &shared, request, monitor, result)?;
     if result.success() {
-        let builder = Builder::new(manifest, &shared, request, &trees);
+        let builder = Builder::new(manifest, store, &shared, request, &trees);
         build(&builder, &plan, request, monitor, result)?;
     }
     // Views of trees go before the trees do.
@@ -249,7 +252,8 @@ fn build(
         &request.cancel,
         &|step, relay, cancel| builder.build(plan[step], relay, cancel),
         &mut |step, messages| {
-            if let Some(built) = listen(plan[step], messages, monitor) {
+            let in_vm = plan[step].id.as_ref().is_some_and(|id| request.in_vm.contains(id));
+            if let Some(built) = listen(plan[step], in_vm, messages, monitor) {
                 result.pipelines.push(built);
             }
         },
@@ -259,6 +263,7 @@ fn build(
 /// Tells the monitor of one pipeline; nothing if it was not even begun.
 fn listen(
     pipeline: &ManifestPipeline,
+    in_vm: bool,
     messages: Receiver<Message>,
     monitor: &mut dyn Monitor,
 ) -> Option<PipelineResult> {
@@ -273,6 +278,7 @@ fn listen(
                     build: pipeline.build.as_ref().map(Id::as_str),
                     runner: (&pipeline.runner.asked, &pipeline.runner.name),
                     source_epoch: pipeline.source_epoch.as_ref().and_then(Int::as_i64),
+                    in_vm,
                 }));
                 result = Some(PipelineResult { name: pipeline.name.clone(), success: true, stages: Vec::new() });
             }

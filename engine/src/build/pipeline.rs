@@ -14,11 +14,13 @@ use crate::manifest::{Id, Manifest, Origin, Pipeline, Stage};
 use crate::monitor::Cancel;
 use crate::sandbox::Root;
 use crate::stage::{self, Shared, StageRun};
-use crate::store::Object;
+use crate::store::{Object, Store};
+use crate::vm::machine::Machine;
 
 /// Builds pipelines, several at once if need be.
 pub(super) struct Builder<'a> {
     manifest: &'a Manifest,
+    store: &'a Store,
     shared: &'a Shared<'a>,
     request: &'a Request,
     trees: &'a Trees<'a>,
@@ -27,11 +29,12 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(
         manifest: &'a Manifest,
+        store: &'a Store,
         shared: &'a Shared<'a>,
         request: &'a Request,
         trees: &'a Trees<'a>,
     ) -> Self {
-        Self { manifest, shared, request, trees }
+        Self { manifest, store, shared, request, trees }
     }
 
     /// The places in `plan` of the pipelines that `pipeline` needs.
@@ -57,12 +60,16 @@ impl<'a> Builder<'a> {
 
     /// The finished tree; none if a stage failed.
     fn stages(&self, pipeline: &Pipeline, relay: &mut Relay, cancel: &Cancel) -> Result<Option<Object>, BuildError> {
-        let store = self.shared.store;
+        let store = self.store;
         let root = self.root(pipeline.build.as_ref())?;
         let epoch = pipeline.source_epoch.as_ref().and_then(Int::as_i64);
         let (mut object, done) = self.base(pipeline)?;
         if done > 0 {
             relay.send(Message::StagesCached(done));
+        }
+        let mut machine = None;
+        if done < pipeline.stages.len() && pipeline.id.as_ref().is_some_and(|id| self.request.in_vm.contains(id)) {
+            machine = Some(self.machine(pipeline, &root, cancel)?);
         }
         for (position, stage) in pipeline.stages.iter().enumerate().skip(done) {
             if cancel.is_cancelled() {
@@ -72,7 +79,8 @@ impl<'a> Builder<'a> {
                 object = store.create_from(&object)?;
             }
             relay.send(Message::StageStarted(position));
-            if !self.stage(stage, pipeline, &root, &object, relay, cancel)? {
+            let place = Place { pipeline, root: &root, object: &object, machine: machine.as_mut() };
+            if !self.stage(stage, place, relay, cancel)? {
                 return Ok(None);
             }
             let last = position + 1 == pipeline.stages.len();
@@ -91,25 +99,17 @@ impl<'a> Builder<'a> {
     fn base(&self, pipeline: &Pipeline) -> Result<(Object, usize), BuildError> {
         for (position, stage) in pipeline.stages.iter().enumerate().rev() {
             if let Some(base) = self.trees.find(&stage.id)? {
-                return Ok((self.shared.store.create_from(&base)?, position + 1));
+                return Ok((self.store.create_from(&base)?, position + 1));
             }
         }
-        let object = self.shared.store.create()?;
+        let object = self.store.create()?;
         if let Some(tree) = &self.request.tree {
             std::fs::rename(tree, object.tree()).context("move", tree)?;
         }
         Ok((object, 0))
     }
 
-    fn stage(
-        &self,
-        stage: &Stage,
-        pipeline: &Pipeline,
-        root: &Root,
-        object: &Object,
-        relay: &mut Relay,
-        cancel: &Cancel,
-    ) -> Result<bool, BuildError> {
+    fn stage(&self, stage: &Stage, place: Place<'_>, relay: &mut Relay, cancel: &Cancel) -> Result<bool, BuildError> {
         // Held while the stage reads them.
         let mut inputs = Vec::new();
         for input in stage.inputs.iter().filter(|input| input.origin == Origin::Pipeline) {
@@ -121,11 +121,26 @@ impl<'a> Builder<'a> {
         let start = Instant::now();
         let breakpoints = &self.request.breakpoints;
         let shell = breakpoints.iter().any(|b| b == "*" || *b == stage.name || b == stage.id.as_str());
-        let run = StageRun { stage, runner: &pipeline.runner, root, object, trees, shell, cancel };
-        let result = stage::run(self.shared, run, relay)?;
+        let (tree, meta) = (place.object.tree(), place.object.meta());
+        let (runner, root) = (&place.pipeline.runner, place.root);
+        let run = StageRun { stage, runner, root, tree: &tree, meta: &meta, trees, shell, cancel };
+        let result = match place.machine {
+            Some(machine) => machine.run(self.shared, run, relay)?,
+            None => stage::run(self.shared, run, relay)?,
+        };
         let success = result.success;
         relay.send(Message::StageFinished(Box::new(result), start.elapsed().as_secs_f64()));
         Ok(success)
+    }
+
+    /// The machine that a pipeline's stages run in.
+    fn machine(&self, pipeline: &Pipeline, root: &Root, cancel: &Cancel) -> Result<Machine, BuildError> {
+        let build = pipeline.build.as_ref().map(|id| self.trees.find(id)).transpose()?.flatten();
+        let (Root::Tree(view), Some(build)) = (root, build) else {
+            let what = format!("the pipeline {} has no build pipeline, whose system it would run", pipeline.name);
+            return Err(BuildError::Machine { what });
+        };
+        Machine::start(self.shared, self.store.root(), &build.tree(), view, cancel)
     }
 
     fn tree(&self, id: &str) -> Result<Option<(String, Arc<Object>)>, BuildError> {
@@ -140,4 +155,12 @@ impl<'a> Builder<'a> {
         let tree = self.trees.find(id)?.ok_or_else(|| BuildError::MissingTree { id: id.to_string() })?;
         Ok(Root::Tree(views.directory(&tree.tree())))
     }
+}
+
+/// What a stage runs on, and where.
+struct Place<'a> {
+    pipeline: &'a Pipeline,
+    root: &'a Root,
+    object: &'a Object,
+    machine: Option<&'a mut Machine>,
 }

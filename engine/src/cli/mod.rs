@@ -20,6 +20,7 @@ use crate::manifest::{self, LoadError, Manifest, Version};
 use crate::modules::{self, Index};
 use crate::result::unstarted;
 use crate::schema::Issue;
+use crate::vm;
 
 /// Exit status of wrong usage and of manifests that are not valid.
 const EXIT_INVALID: u8 = 2;
@@ -75,6 +76,10 @@ impl Error {
 
 /// Runs the command. The first argument is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if vm::agent::is_wanted(args.first().and_then(|program| program.to_str())) {
+        return vm::agent::main();
+    }
     match command(args) {
         Ok(code) => code,
         Err(error) => {
@@ -142,7 +147,7 @@ fn prepare(options: &Options) -> Result<Prepared, Error> {
         return Ok(Prepared::Done(ExitCode::from(EXIT_INVALID)));
     }
     let manifest = manifest::load(&document, &index).map_err(|source| Error::Load { manifest: name, source })?;
-    if let Some(problem) = unfit_targets(options, &manifest) {
+    if let Some(problem) = unfit_targets(options, &manifest).or_else(|| unfit_machines(options, &manifest)) {
         print(&format!("{problem}\nFailed\n"))?;
         return Ok(Prepared::Done(ExitCode::FAILURE));
     }
@@ -179,6 +184,17 @@ fn unfit_targets(options: &Options, manifest: &Manifest) -> Option<String> {
     }
     let unmatched = !options.checkpoints.is_empty() && manifest.checkpoints(&options.checkpoints).is_empty();
     unmatched.then(|| "No checkpoints matched provided patterns!".to_owned())
+}
+
+/// What is wrong with `--in-vm`.
+fn unfit_machines(options: &Options, manifest: &Manifest) -> Option<String> {
+    options.in_vm.iter().find_map(|name| {
+        let Some(pipeline) = manifest.resolve_export(name) else {
+            return Some(format!("--in-vm {name}: there is no such pipeline"));
+        };
+        let rootless = pipeline.id.is_some() && pipeline.build.is_none();
+        rootless.then(|| format!("--in-vm {name}: it has no build pipeline, and the machine runs the system of that"))
+    })
 }
 
 fn issues_json(issues: &[Issue]) -> String {

@@ -53,6 +53,7 @@ fn try_run(options: &Options, manifest: &Manifest, index: &Index) -> Result<Exit
         stage_timeout: options.stage_timeout,
         parallel: options.parallel,
         environment: Vec::new(),
+        in_vm: options.in_vm.iter().filter_map(|e| manifest.resolve_export(e)?.id.clone()).collect(),
         tree: None,
         cancel,
     };

@@ -44,7 +44,8 @@ impl<W: Write> Monitor for LogMonitor<W> {
                 let mut text = self.title(pipeline.name, pipeline.id);
                 let (asked, found) = pipeline.runner;
                 let root = pipeline.build.unwrap_or("<host>");
-                text += &format!("Build\n  root: {root}\n  runner: {asked} ({found})\n");
+                let place = if pipeline.in_vm { " in vm" } else { "" };
+                text += &format!("Build\n  root: {root}\n  runner: {asked} ({found}){place}\n");
                 if let Some(epoch) = pipeline.source_epoch {
                     text += &format!("  source-epoch: {} [{epoch}]\n", date(epoch));
                 }

@@ -111,6 +111,8 @@ pub struct Pipeline<'a> {
     pub runner: (&'a str, &'a str),
     /// Its `source-epoch`.
     pub source_epoch: Option<i64>,
+    /// Whether its stages run in a virtual machine.
+    pub in_vm: bool,
 }
 
 /// Something that listens to a run.

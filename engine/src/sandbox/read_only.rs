@@ -15,7 +15,8 @@ use rustix::mount::{MountFlags, UnmountFlags, unmount};
 /// Read-only views of directories, one a directory, all unmounted when dropped.
 #[derive(Debug)]
 pub(crate) struct Views {
-    scratch: PathBuf,
+    /// Where they are mounted; nowhere if directories are shown as they are.
+    scratch: Option<PathBuf>,
     views: Mutex<Vec<View>>,
 }
 
@@ -30,7 +31,12 @@ struct View {
 impl Views {
     /// Views are mounted below the empty directory `scratch`.
     pub(crate) fn new(scratch: PathBuf) -> Self {
-        Self { scratch, views: Mutex::default() }
+        Self { scratch: Some(scratch), views: Mutex::default() }
+    }
+
+    /// For directories that nobody can write to anyway.
+    pub(crate) fn none() -> Self {
+        Self { scratch: None, views: Mutex::default() }
     }
 
     /// A view of a directory. Where that cannot be, it is the directory itself, which the sandbox then binds read-only.
@@ -39,7 +45,8 @@ impl Views {
         if let Some(view) = views.iter().find(|view| view.source == source) {
             return view.path.clone();
         }
-        let scratch = self.scratch.join(views.len().to_string());
+        let Some(scratch) = &self.scratch else { return source.to_owned() };
+        let scratch = scratch.join(views.len().to_string());
         let target = scratch.join("view");
         // An overlay shows nothing of what is mounted below its layers.
         let shown = !has_mounts_below(source)

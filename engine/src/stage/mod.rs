@@ -28,7 +28,7 @@ use crate::modules::{Index, ModuleClass, Runner};
 use crate::monitor::{Cancel, Event, Monitor};
 use crate::result::StageResult;
 use crate::sandbox::{self, DeviceDir, Root, Sandbox, Views};
-use crate::store::{Object, Store};
+use crate::store::Scratch;
 
 /// Where bubblewrap is looked for, as upstream does: the caller's PATH has no say in what builds a system.
 const PROGRAM_DIRS: &[&str] = &["/usr/sbin", "/usr/bin"];
@@ -38,7 +38,10 @@ const MAX_METADATA: u64 = 64 << 20;
 
 /// What every stage of a run shares.
 pub(crate) struct Shared<'a> {
-    pub(crate) store: &'a Store,
+    /// Where its temporary directories are made.
+    pub(crate) scratch: Scratch,
+    /// The sources cache.
+    pub(crate) sources: PathBuf,
     pub(crate) index: &'a Index,
     /// Directories as stages see them.
     pub(crate) views: Views,
@@ -54,7 +57,10 @@ pub(crate) struct StageRun<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) runner: &'a Runner,
     pub(crate) root: &'a Root,
-    pub(crate) object: &'a Object,
+    /// The tree it works on.
+    pub(crate) tree: &'a Path,
+    /// The directory of the tree's metadata.
+    pub(crate) meta: &'a Path,
     /// Trees its inputs may read.
     pub(crate) trees: Trees,
     /// Whether to open a shell in the sandbox first.
@@ -80,9 +86,9 @@ struct Places {
 }
 
 impl Places {
-    fn create(store: &Store, object: &Object) -> Result<Self, BuildError> {
+    fn create(scratch: &Scratch, meta: &Path) -> Result<Self, BuildError> {
         use std::os::unix::fs::PermissionsExt;
-        let root = store.scratch("stage")?;
+        let root = scratch.directory("stage")?;
         let dir = |name: &str| {
             let path = root.join(name);
             fs::create_dir(&path).context("create", &path)?;
@@ -93,7 +99,7 @@ impl Places {
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).context("set the mode of", &tmp)?;
         let cmdline = root.join("cmdline");
         fs::write(&cmdline, "root=/dev/osbuild\n").context("write", &cmdline)?;
-        let meta = object.meta().join(".stage.tmp.json");
+        let meta = meta.join(".stage.tmp.json");
         fs::write(&meta, "").context("write", &meta)?;
         let dev = DeviceDir::mount(dev.clone()).context("mount a tmpfs at", &dev)?;
         let (arguments, store_socket) = (api.join("arguments"), api.join("store"));
@@ -162,16 +168,15 @@ pub(crate) fn run(
 
 fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) -> Result<StageResult, BuildError> {
     let stage = run.stage;
-    let places = Places::create(shared.store, run.object)?;
+    let places = Places::create(&shared.scratch, run.meta)?;
     let info = shared.index.module(stage.class, &stage.name)?;
     let capabilities = sandbox::for_module(info.as_ref().map_or(&[], |info| &info.capabilities));
     let scratch = places.root.join("store-server");
     fs::create_dir(&scratch).context("create", &scratch)?;
-    let _store_server = StoreServer::start(&places.store_socket, run.trees, shared.store.sources(), scratch)
+    let _store_server = StoreServer::start(&places.store_socket, run.trees, shared.sources.clone(), scratch)
         .context("serve", &places.store_socket)?;
 
-    let tree = run.object.tree();
-    let mut services = Services { shared, cancel: run.cancel, places: &places, tree, running: Vec::new() };
+    let mut services = Services { shared, cancel: run.cancel, places: &places, tree: run.tree, running: Vec::new() };
     let arguments = services.prepare(stage, monitor)?;
     let text = arguments.to_json(stage).to_line();
     fs::write(&places.arguments, text).context("write", &places.arguments)?;
@@ -187,7 +192,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
         dev: places.dev.path(),
         var: &places.var,
         cmdline: &places.cmdline,
-        tree: &run.object.tree(),
+        tree: run.tree,
         meta: &places.meta,
         inputs: &places.inputs,
         mounts: &places.mounts,
@@ -212,7 +217,7 @@ fn try_run(shared: &Shared<'_>, run: StageRun<'_>, monitor: &mut dyn Monitor) ->
         output.push_str(&text);
         success = false;
     }
-    let metadata = keep_metadata(&places.meta, run.object, stage)?;
+    let metadata = keep_metadata(&places.meta, run.meta, stage)?;
     Ok(StageResult { name: stage.name.clone(), id: stage.id.to_string(), success, output, error, metadata })
 }
 
@@ -221,7 +226,7 @@ struct Services<'a> {
     shared: &'a Shared<'a>,
     cancel: &'a Cancel,
     places: &'a Places,
-    tree: PathBuf,
+    tree: &'a Path,
     running: Vec<Service>,
 }
 
@@ -431,7 +436,7 @@ impl Drop for Running {
 }
 
 /// Keeps what the stage wrote about itself under its identifier; nothing written is no metadata.
-fn keep_metadata(written: &Path, object: &Object, stage: &Stage) -> Result<Value, BuildError> {
+fn keep_metadata(written: &Path, meta: &Path, stage: &Stage) -> Result<Value, BuildError> {
     if fs::metadata(written).context("read", written)?.len() > MAX_METADATA {
         let what = format!("metadata of more than {} MiB", MAX_METADATA >> 20);
         return Err(BuildError::Reply { service: stage.name.clone(), what });
@@ -440,7 +445,7 @@ fn keep_metadata(written: &Path, object: &Object, stage: &Stage) -> Result<Value
     if text.is_empty() {
         return Ok(Value::Null);
     }
-    let target = object.meta().join(format!("{}.json", stage.id));
+    let target = meta.join(format!("{}.json", stage.id));
     fs::rename(written, &target).context("rename", &target)?;
     crate::json::parse(&text).map_err(|error| BuildError::Metadata { stage: stage.name.clone(), error })
 }

@@ -21,6 +21,7 @@ mod durable;
 mod evict;
 mod lock;
 mod object;
+mod scratch;
 pub(crate) mod tree;
 
 use std::fs::{self, File};
@@ -31,6 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::lock::{Lock, Mode};
 pub use self::object::Object;
+pub(crate) use self::scratch::Scratch;
 
 /// What a store may grow to when nobody says: upstream's default of nothing silently loses every checkpoint.
 pub const DEFAULT_SIZE: Limit = Limit::Bytes(20 << 30);
@@ -159,11 +161,9 @@ impl Store {
         &self.root
     }
 
-    /// A fresh, empty directory of this run, gone with it.
-    pub(crate) fn scratch(&self, prefix: &str) -> Result<PathBuf, StoreError> {
-        let path = self.run.join(format!("{prefix}-{}", unique()));
-        fs::create_dir(&path).context("create", &path)?;
-        Ok(path)
+    /// Where this run makes its temporary directories; gone with it.
+    pub(crate) fn scratch(&self) -> Scratch {
+        Scratch::new(self.run.clone())
     }
 
     /// Whether a usable object of this ID is there.
