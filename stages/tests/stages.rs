@@ -107,7 +107,7 @@ fn tools_of_the_build_root_do_the_work() {
     assert_eq!(fs::read(sandbox.path("tree/f.gz")).expect("gz")[..2], [0x1f, 0x8b]);
     assert_eq!(&fs::read(sandbox.path("tree/f.xz")).expect("xz")[1..5], b"7zXZ");
     let failed = sandbox.stage("org.osbuild.chmod", &json!({"items": {"/f": {"mode": "nonsense"}}}), &[]);
-    assert!(text(&failed.stderr).contains("chmod -- nonsense"), "{}", text(&failed.stderr));
+    assert!(text(&failed.stderr).contains("chmod nonsense --"), "{}", text(&failed.stderr));
 }
 
 /// What a program prints; `None` if it is not here.

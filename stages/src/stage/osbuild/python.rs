@@ -27,13 +27,30 @@ pub(super) fn float(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();
     }
-    let text = format!("{value:e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-    match exponent.parse::<i32>() {
-        Ok(exponent) if (-4..16).contains(&exponent) => format!("{value:?}"),
-        Ok(exponent) => format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
-        Err(_) => text,
+    let text = shortest(value);
+    let parts = text.split_once('e').and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?)));
+    let Some((mantissa, exponent)) = parts else { return text };
+    if !(-4..16).contains(&exponent) {
+        return format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
     }
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let digits = mantissa.replace('.', "");
+    if exponent < 0 {
+        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+        return format!("{sign}0.{zeros}{digits}");
+    }
+    let whole = exponent.unsigned_abs() as usize + 1;
+    let digits = format!("{digits:0<whole$}");
+    let (whole, fraction) = digits.split_at(whole);
+    format!("{sign}{whole}.{}", if fraction.is_empty() { "0" } else { fraction })
+}
+
+/// The shortest digits with an exponent. Of two that are equally near, Python takes the even one.
+fn shortest(value: f64) -> String {
+    let text = format!("{value:e}");
+    let digits = text.split('e').next().unwrap_or_default().chars().filter(char::is_ascii_digit).count();
+    let exact = format!("{value:.*e}", digits.saturating_sub(1));
+    if exact.parse() == Ok(value) { exact } else { text }
 }
 
 /// Reads a text as Python does in text mode: every kind of line end is a line feed.
@@ -55,6 +72,9 @@ mod tests {
             (1e5, "100000.0"),
             (1e15, "1000000000000000.0"),
             (1e16, "1e+16"),
+            (77440208125918.125, "77440208125918.12"),
+            (-1234.5, "-1234.5"),
+            (0.00012, "0.00012"),
             (1.2345678901234568e16, "1.2345678901234568e+16"),
             (1e-4, "0.0001"),
             (1e-5, "1e-05"),

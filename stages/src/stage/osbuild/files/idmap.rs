@@ -64,11 +64,11 @@ impl Maps {
         for entry in entries {
             let bad = || StageError::new(format!("{entry}: expected [u:|g:|b:]INSIDE:OUTSIDE:SIZE"));
             let parts: Vec<&str> = entry.split(':').collect();
-            let (kind, [inside, outside, size]) = match parts.as_slice() {
-                &[kind @ ("u" | "g" | "b"), inside, outside, size] => (kind, [inside, outside, size]),
-                &[inside, outside, size] => ("b", [inside, outside, size]),
-                _ => return Err(bad()),
+            let (kind, numbers) = match parts.split_first() {
+                Some((kind @ &("u" | "g" | "b"), numbers)) => (*kind, numbers),
+                _ => ("b", parts.as_slice()),
             };
+            let [inside, outside, size] = numbers else { return Err(bad()) };
             let number = |text: &str| text.parse::<u64>().map_err(|_| bad());
             let map = Map { inside: number(inside)?, outside: number(outside)?, size: number(size)? };
             if kind != "g" {
