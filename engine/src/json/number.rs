@@ -134,8 +134,8 @@ pub fn float_repr(float: f64) -> String {
     if float.is_infinite() {
         return if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
-    // Rust writes the same shortest digits, always as d.ddde±x; only their layout differs.
-    let scientific = format!("{:e}", float.abs());
+    // Rust writes as few digits, always as d.ddde±x; only their layout differs.
+    let scientific = shortest(float.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let digits = mantissa.replace('.', "");
@@ -158,6 +158,14 @@ pub fn float_repr(float: f64) -> String {
     format!("{sign}{before}.{after}")
 }
 
+/// The shortest digits with an exponent. Of two that are equally near, Python takes the even one, as exact rounding does.
+fn shortest(float: f64) -> String {
+    let text = format!("{float:e}");
+    let digits = text.split('e').next().unwrap_or_default().chars().filter(char::is_ascii_digit).count();
+    let exact = format!("{float:.*e}", digits.saturating_sub(1));
+    if exact.parse() == Ok(float) { exact } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +176,8 @@ mod tests {
 
     #[test]
     fn floats_are_written_as_python_does() {
-        let cases: [(f64, &str); 15] = [
+        let cases: [(f64, &str); 16] = [
+            (77_440_208_125_918.125, "77440208125918.12"),
             (1.0, "1.0"),
             (1e5, "100000.0"),
             (1e16, "1e+16"),

@@ -1,7 +1,7 @@
 //! Temporary directories of a run.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Context, StoreError, unique};
 
@@ -13,11 +13,6 @@ impl Scratch {
     /// Below the directory `path`.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self(path)
-    }
-
-    /// The directory itself.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     /// A fresh, empty directory in it.

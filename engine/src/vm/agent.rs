@@ -87,7 +87,7 @@ fn load_modules() -> Result<(), BuildError> {
         let file = File::open(&path).context("open", &path)?;
         match rustix::system::finit_module(&file, c"", 0) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error).map_err(io::Error::from).context("load", &path),
+            Err(error) => return Err(io::Error::from(error)).context("load", &path),
         }
     }
     Ok(())

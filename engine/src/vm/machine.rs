@@ -83,12 +83,12 @@ pub(crate) struct Machine {
     store: PathBuf,
     /// Where the guest makes its temporary directories, in the store.
     guest_scratch: PathBuf,
-    // Goes last: the processes above write there.
-    _directory: Directory,
+    /// Where the processes above write; goes last.
+    directory: Option<Directory>,
 }
 
 impl Machine {
-    /// Boots a machine whose root is the directory `tree`. `root` is the build root as it may be shown to stages.
+    /// Boots a machine with the kernel of `tree` whose root is `view`, the same tree as it may be shown to stages.
     pub(crate) fn start(
         shared: &Shared<'_>,
         store: &Path,
@@ -106,11 +106,7 @@ impl Machine {
         let libdir = shared.views.directory(shared.index.libdir());
         let mut shares = vec![(ROOT, view, "always"), (LIBDIR, &libdir, "always"), (STORE, store, "auto")];
         shares.extend(shared.python.iter().map(|python| (PYTHON, python.as_path(), "always")));
-        let start = |accelerated: bool| {
-            let console = directory.0.join("console");
-            let (processes, port) = boot(&platform, &kernel, &initrd, &console, &shares, &directory.0, accelerated)?;
-            Ok::<_, BuildError>((processes, port, console))
-        };
+        let console = directory.0.join("console");
         let mut tries = Vec::new();
         // That there is such a device does not mean that it works.
         if File::options().read(true).write(true).open("/dev/kvm").is_ok() {
@@ -119,19 +115,19 @@ impl Machine {
         tries.push((false, TCG_BOOT));
         let mut last = trouble("not started");
         for (accelerated, patience) in tries {
-            let (processes, port, console) = start(accelerated)?;
+            let (processes, port) = boot(&platform, &kernel, &initrd, &console, &shares, accelerated)?;
             let mut machine = Self {
                 processes,
                 port,
                 received: Vec::new(),
-                console,
+                console: console.clone(),
                 store: store.to_owned(),
                 guest_scratch: guest_scratch.clone(),
-                _directory: Directory(PathBuf::new()),
+                directory: None,
             };
             match machine.next(Some(Instant::now() + patience), cancel) {
                 Ok(Reply::Ready) => {
-                    machine._directory = directory;
+                    machine.directory = Some(directory);
                     return Ok(machine);
                 }
                 Ok(_) => last = trouble("the guest's first word is not that it is ready"),
@@ -244,9 +240,7 @@ struct Directory(PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -287,7 +281,6 @@ fn boot(
     initrd: &Path,
     console: &Path,
     shares: &[(&str, &Path, &str)],
-    directory: &Path,
     accelerated: bool,
 ) -> Result<(Processes, UnixStream), BuildError> {
     let qemu = find(platform.programs, "qemu-system", platform.package)?;
@@ -297,7 +290,7 @@ fn boot(
     let (port, theirs) = UnixStream::pair().context("make a socket for", Path::new(qemu))?;
     let mut fds = vec![OwnedFd::from(theirs)];
     for (tag, source, cache) in shares {
-        let socket = directory.join(format!("{tag}.socket"));
+        let socket = console.with_file_name(format!("{tag}.socket"));
         let (listener, stream) = connected(&socket).context("make the socket", &socket)?;
         let mut command = mortal(virtiofsd);
         command

@@ -173,7 +173,7 @@ fn stage_from_json(value: &Value) -> Result<Stage, Unusable> {
         build: id("build"),
         base: id("base"),
         options: object(value, "options")?,
-        source_epoch: value.get("source-epoch").and_then(Value::as_int).map(Int::clone),
+        source_epoch: value.get("source-epoch").and_then(Value::as_int).cloned(),
         inputs: list(value, "inputs")?.iter().map(input).collect::<Result<_, _>>()?,
         devices: list(value, "devices")?.iter().map(device).collect::<Result<_, _>>()?,
         mounts: list(value, "mounts")?.iter().map(mount).collect::<Result<_, _>>()?,
