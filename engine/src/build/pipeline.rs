@@ -125,7 +125,7 @@ impl<'a> Builder<'a> {
         let (runner, root) = (&place.pipeline.runner, place.root);
         let run = StageRun { stage, runner, root, tree: &tree, meta: &meta, trees, shell, cancel };
         let result = match place.machine {
-            Some(machine) => machine.run(self.shared, run, relay)?,
+            Some(machine) => machine.run(self.shared, &run, relay)?,
             None => stage::run(self.shared, run, relay)?,
         };
         let success = result.success;

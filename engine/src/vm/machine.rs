@@ -145,7 +145,7 @@ impl Machine {
     pub(crate) fn run(
         &mut self,
         shared: &Shared<'_>,
-        run: StageRun<'_>,
+        run: &StageRun<'_>,
         monitor: &mut dyn Monitor,
     ) -> Result<StageResult, BuildError> {
         if run.shell {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::json::{Int, Object, Text, Value};
+use crate::json::{Object, Text, Value};
 use crate::manifest::{Device, Id, Input, Mount, Origin, Stage};
 use crate::modules::ModuleClass;
 use crate::result::StageResult;

@@ -189,8 +189,8 @@ mod tests {
     use super::*;
 
     fn options(more: Value) -> Options {
-        let mut options = json!({"format": "raw", "filename": "d", "ptuuid": "p", "size": 512});
-        options.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        let options = json!({"format": "raw", "filename": "d", "ptuuid": "p", "size": 512});
+        let options = crate::stage::osbuild::with(options, more);
         serde_json::from_value(options).expect("options")
     }
 

@@ -53,3 +53,12 @@ pub(crate) const STAGES: &[&[Module]] = &[
 fn arguments(tree: &std::path::Path, options: serde_json::Value) -> crate::protocol::Arguments {
     crate::protocol::Arguments { tree: tree.to_owned(), options, ..Default::default() }
 }
+
+/// Options of a stage for tests: some that it needs, and more.
+#[cfg(test)]
+pub(crate) fn with(mut options: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+    if let (Some(options), serde_json::Value::Object(more)) = (options.as_object_mut(), more) {
+        options.extend(more);
+    }
+    options
+}

@@ -127,9 +127,9 @@ mod tests {
     }
 
     fn run_on(tree: &Path, data: &Path, more: Value) -> Result<()> {
-        let mut options =
+        let options =
             json!({"product": {"name": "Debian", "version": "13"}, "kernel": {"dir": "/images", "opts": ["a", "b"]}});
-        options.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        let options = crate::stage::osbuild::with(options, more);
         let mut args = crate::stage::osbuild::arguments(tree, options);
         args.inputs.insert("data".into(), crate::protocol::Input { path: data.to_owned(), data: Value::Null });
         run(&args)

@@ -225,12 +225,11 @@ mod tests {
     use super::*;
 
     fn options(more: Value) -> Value {
-        let mut options = json!({
+        let options = json!({
             "product": {"name": "Debian", "version": "13"}, "isolabel": "DEB",
             "kernel": {"dir": "/images", "opts": ["a=b", "c"]}, "architectures": ["X64", "IA32"], "vendor": "debian"
         });
-        options.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
-        options
+        crate::stage::osbuild::with(options, more)
     }
 
     fn text(more: Value, texts: &Texts) -> String {

@@ -144,11 +144,11 @@ mod tests {
     use super::*;
 
     fn options(more: serde_json::Value) -> Options {
-        let mut options = json!({
+        let options = json!({
             "rootfs": {"device": "/dev/vda1"}, "bios": {"platform": "i386-pc"}, "config": {"cmdline": "ro"},
             "entries": [{"id": "x", "kernel": "6.1", "product": {"name": "Debian", "version": "13", "nick": "trixie"}}]
         });
-        options.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        let options = crate::stage::osbuild::with(options, more);
         serde_json::from_value(options).expect("options")
     }
 

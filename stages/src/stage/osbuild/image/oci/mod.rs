@@ -11,7 +11,7 @@
 mod blobs;
 mod document;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -108,7 +108,7 @@ fn fill(directory: &Path, options: &Options, layers: &[Layer<'_>], tar_options: 
 }
 
 /// The tar command for the whole image: without any trace of who built it where.
-fn archive_arguments(archive: &Path, directory: &PathBuf, created: i64) -> Vec<String> {
+fn archive_arguments(archive: &Path, directory: &Path, created: i64) -> Vec<String> {
     let mut argv: Vec<String> = [
         "tar",
         "--remove-files",
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_archive_has_no_builder_in_it() {
-        let argv = archive_arguments("/t/a.tar".as_ref(), &"/t/tmp/output".into(), 7).join(" ");
+        let argv = archive_arguments("/t/a.tar".as_ref(), "/t/tmp/output".as_ref(), 7).join(" ");
         assert!(argv.contains(" --mtime=@7 ") && argv.contains(" --owner=0 "), "{argv}");
         assert!(argv.ends_with("-cf /t/a.tar --directory=/t/tmp/output blobs index.json oci-layout"), "{argv}");
     }
