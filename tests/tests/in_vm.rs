@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 /// Where distributions have it; it is in no one's PATH.
 const VIRTIOFSD: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
 
-/// What the build root needs: a kernel with virtiofs, the sandbox, and the programs of the stages below.
-const PACKAGES: &str = "base-files,bubblewrap,coreutils,dash,e2fsprogs,kmod,libc-bin,linux-image-cloud-amd64";
+/// What the build root needs: a kernel with virtiofs, the sandbox, the programs of the stages below, and what depmod
+/// reads compressed modules with.
+const PACKAGES: &str = "base-files,bubblewrap,coreutils,dash,e2fsprogs,kmod,libc-bin,liblzma5,linux-image-cloud-amd64";
 
 const DISK: &str = "disk.img";
 const TEXT: &[u8] = b"from an input\n";
