@@ -77,7 +77,11 @@ impl Table {
         if placed.len() == self.partitions.len() {
             return Ok(placed);
         }
-        Err(StageError::new(format!("sfdisk made {} partitions of {}", placed.len(), self.partitions.len())))
+        Err(StageError::new(format!(
+            "sfdisk made {} partitions of {}: each needs a start, size, type, name or uuid",
+            placed.len(),
+            self.partitions.len()
+        )))
     }
 
     /// The input of sfdisk.
