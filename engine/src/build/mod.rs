@@ -72,14 +72,28 @@ impl Request {
 pub struct Outcome {
     /// What happened.
     pub result: RunResult,
-    objects: HashMap<Id, Arc<Object>>,
+    objects: Objects,
+}
+
+/// The trees of a run. Those that nobody keeps are removed side by side: that takes as long as making them.
+#[derive(Debug)]
+struct Objects(HashMap<Id, Arc<Object>>);
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            for object in self.0.drain().map(|(_, object)| object).filter(|object| !object.is_committed()) {
+                scope.spawn(move || drop(object));
+            }
+        });
+    }
 }
 
 impl Outcome {
     /// The tree of a pipeline that was built or found.
     #[must_use]
     pub fn object(&self, id: &Id) -> Option<&Object> {
-        self.objects.get(id).map(Arc::as_ref)
+        self.objects.0.get(id).map(Arc::as_ref)
     }
 
     /// Moves or copies the tree of a pipeline to `target`. It is moved where that can be, so call it once for each.
@@ -88,7 +102,7 @@ impl Outcome {
     /// There is no such tree (any more), or it cannot be written.
     pub fn export(&mut self, id: &Id, target: &Path) -> Result<(), BuildError> {
         let missing = || BuildError::MissingTree { id: id.to_string() };
-        let object = self.objects.remove(id).ok_or_else(missing)?;
+        let object = self.objects.0.remove(id).ok_or_else(missing)?;
         match Arc::try_unwrap(object) {
             Ok(object) => Ok(object.export(target)?),
             Err(shared) => Ok(shared.copy_to(target)?),
@@ -131,7 +145,7 @@ pub fn run(
 ) -> Result<Outcome, Box<Failed>> {
     let mut result = RunResult::default();
     match try_run(manifest, index, store, request, monitor, &mut result) {
-        Ok(objects) => Ok(Outcome { result, objects }),
+        Ok(objects) => Ok(Outcome { result, objects: Objects(objects) }),
         Err(error) => Err(Box::new(Failed { error, result })),
     }
 }
