@@ -2,8 +2,9 @@
 //! virtiofsd.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use forge_tests::osbuild::{Osbuild, listing, reference, stage, stage_with};
 use forge_tests::place::{self, archive_answers, ready, sha256};
@@ -46,7 +47,8 @@ fn build_root() -> PathBuf {
     let include = format!("--include={PACKAGES}");
     let path = cache.join(format!("in-vm-{}.tar", &sha256((include.clone() + hook).as_bytes())[..16]));
     if !path.is_file() {
-        let partial = cache.join("in-vm.partial.tar");
+        // One that was killed may go on writing its own.
+        let partial = cache.join(format!("in-vm-{}.partial.tar", std::process::id()));
         let target = partial.to_string_lossy();
         place::run("mmdebstrap", &["--quiet", "--variant=extract", &include, hook, "trixie", &target, MIRROR]);
         fs::rename(&partial, &path).expect("the build root");
@@ -62,7 +64,10 @@ fn prepare(pipelines: &[Value]) -> (Osbuild, Value) {
     let sources = engine.path("store/sources/org.osbuild.files");
     fs::create_dir_all(&sources).expect("the sources cache");
     fs::copy(&root, sources.join(&root_reference)).expect("the build root in the sources cache");
-    fs::write(sources.join(reference(TEXT)), TEXT).expect("a file in the sources cache");
+    let mut text = File::create(sources.join(reference(TEXT))).expect("a file in the sources cache");
+    text.write_all(TEXT).expect("its content");
+    // The time is copied. A file as young as the tree would get the pipeline's source-epoch, one that is older not.
+    text.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000)).expect("its time");
     let file = |reference: &str| json!({"type": "org.osbuild.files", "origin": "org.osbuild.source", "references": [reference]});
     let untar = stage_with("org.osbuild.untar", &json!({}), &json!({"file": file(&root_reference)}));
     let build = json!({"name": "build", "runner": "org.osbuild.debian13", "stages": [untar]});
