@@ -163,13 +163,20 @@ fn prepare(options: &Options) -> Result<Prepared, Error> {
     Ok(Prepared::Build(Box::new(manifest), index))
 }
 
+/// Manifests have up to a few megabytes, more with files inside them.
+const MAX_MANIFEST: u64 = 256 << 20;
+
 fn read_manifest(options: &Options) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
     if options.reads_stdin() {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text)?;
-        return Ok(text);
+        io::stdin().lock().take(MAX_MANIFEST + 1).read_to_end(&mut text)?;
+    } else {
+        std::fs::File::open(&options.manifest)?.take(MAX_MANIFEST + 1).read_to_end(&mut text)?;
     }
-    std::fs::read(&options.manifest)
+    if text.len() as u64 > MAX_MANIFEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {} MiB", MAX_MANIFEST >> 20)));
+    }
+    Ok(text)
 }
 
 /// What is wrong with `--export` and `--checkpoint`.

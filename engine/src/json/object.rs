@@ -12,8 +12,8 @@ const INDEX_FROM: usize = 16;
 #[derive(Clone, Default)]
 pub struct Object {
     entries: Vec<(Text, Value)>,
-    /// Position of every key; empty while there are few.
-    index: HashMap<Text, usize>,
+    /// Position of every key; none while there are few. Boxed, because most objects are small and there are many.
+    index: Option<Box<HashMap<Text, usize>>>,
 }
 
 impl Object {
@@ -66,9 +66,9 @@ impl Object {
             return Some(std::mem::replace(&mut self.entries[at].1, value));
         }
         self.entries.push((key, value));
-        if !self.index.is_empty() {
+        if let Some(index) = &mut self.index {
             let at = self.entries.len() - 1;
-            self.index.insert(self.entries[at].0.clone(), at);
+            index.insert(self.entries[at].0.clone(), at);
         } else if self.entries.len() >= INDEX_FROM {
             self.reindex();
         }
@@ -106,17 +106,15 @@ impl Object {
     }
 
     fn position(&self, key: &[u8]) -> Option<usize> {
-        if self.index.is_empty() {
-            return self.entries.iter().position(|(name, _)| name.as_bytes() == key);
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|(name, _)| name.as_bytes() == key),
         }
-        self.index.get(key).copied()
     }
 
     fn reindex(&mut self) {
-        self.index.clear();
-        if self.entries.len() >= INDEX_FROM {
-            self.index = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
-        }
+        let positions = || self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect();
+        self.index = (self.entries.len() >= INDEX_FROM).then(|| Box::new(positions()));
     }
 }
 

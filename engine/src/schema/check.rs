@@ -42,6 +42,9 @@ impl<'a> Check<'a> {
     }
 
     fn schema(&mut self, schema: &'a Value, value: &Value) {
+        if self.issues.len() == MAX_ISSUES {
+            return;
+        }
         let Some(schema) = schema.as_object() else { return };
         if self.nested == MAX_NESTED {
             self.report("the schema is nested without end".to_owned());
