@@ -13,6 +13,7 @@ const INDEX_FROM: usize = 16;
 pub struct Object {
     entries: Vec<(Text, Value)>,
     /// Position of every key; none while there are few. Boxed, because most objects are small and there are many.
+    #[expect(clippy::box_collection, reason = "a pointer in every object instead of an empty table")]
     index: Option<Box<HashMap<Text, usize>>>,
 }
 
