@@ -169,9 +169,9 @@ fn a_wrong_checksum_is_refused_in_the_index_and_in_a_package() {
     built.assert_failed("ArchiveFailed", 8, &[&deb, "checksum"]);
     assert!(built.job["commit"].is_null(), "{built:#?}");
 
-    // Cut short in the middle, once: nothing of it is kept, and the next build has it whole.
+    // Cut short at its very begin, every time: nothing of it is kept, and the next build has it whole.
     forge.server.behave();
-    forge.server.answer(&deb, Answer::Truncate(100));
+    forge.server.answer(&deb, Answer::Truncate(0));
     let built = forge.build(&asking(&["fixture-leaf"]));
     assert!(built.ended.code == Some(8) && built.message().contains(&deb), "{built:#?}");
     forge.server.behave();

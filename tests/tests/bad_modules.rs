@@ -171,7 +171,7 @@ fn services_that_hang_meet_the_limit() {
     for (class, name) in [("inputs", "hangs"), ("devices", "hangs"), ("mounts", "hangs"), ("inputs", "noise")] {
         let ran = run(&engine, &with_module(class, &format!("org.example.{name}")), &["--stage-timeout", "1"]);
         assert_eq!(ran.code, Some(1), "{}", ran.stdout);
-        assert!(ran.stderr.contains("did not answer in 1 s"), "{class} {name}: {}", ran.stderr);
+        assert!(ran.stdout.contains("did not answer in 1 s"), "{class} {name}: {}{}", ran.stdout, ran.stderr);
     }
 }
 
@@ -253,7 +253,7 @@ fn bad_metadata_is_an_error() {
     ] {
         let ran = run(&engine, &manifest(&[pipeline("os", &[stage(name, &json!({}))])]), &[]);
         assert_eq!(ran.code, Some(1));
-        assert!(ran.stderr.contains(name) && ran.stderr.contains(error), "{}", ran.stderr);
+        assert!(ran.stdout.contains(name) && ran.stdout.contains(error), "{}{}", ran.stdout, ran.stderr);
     }
 }
 
