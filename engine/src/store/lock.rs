@@ -32,6 +32,16 @@ impl Lock {
         &self.file
     }
 
+    /// Whether the locked file is the one at `path`.
+    pub(crate) fn is_of(&self, path: &Path) -> io::Result<bool> {
+        let held = self.file.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(now) => Ok((now.dev(), now.ino()) == (held.dev(), held.ino())),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Locks `file`, waiting if `wait`; `Ok(None)` says another holder is in the way.
     pub(crate) fn acquire(file: File, mode: Mode, wait: bool) -> io::Result<Option<Self>> {
         let flock = libc::flock {
@@ -74,12 +84,8 @@ impl Lock {
                 Err(e) => return Err(e),
             };
             let Some(lock) = Self::acquire(file, mode, wait)? else { return Ok(None) };
-            let held = lock.file.metadata()?;
-            match std::fs::metadata(path) {
-                Ok(now) if now.dev() == held.dev() && now.ino() == held.ino() => return Ok(Some(lock)),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e),
+            if lock.is_of(path)? {
+                return Ok(Some(lock));
             }
         }
     }

@@ -345,10 +345,16 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn create_run(tmp: &Path) -> Result<(PathBuf, Lock), StoreError> {
-    let path = tmp.join(format!("run-{}", unique()));
-    fs::create_dir(&path).context("create", &path)?;
-    let lock = create_locked(&path.join("run.lock"))?;
-    Ok((path, lock))
+    loop {
+        let path = tmp.join(format!("run-{}", unique()));
+        fs::create_dir(&path).context("create", &path)?;
+        let lock_path = path.join("run.lock");
+        let lock = create_locked(&lock_path)?;
+        // Between the file and its lock another engine may have taken this for a leftover.
+        if lock.is_of(&lock_path).context("find", &lock_path)? {
+            return Ok((path, lock));
+        }
+    }
 }
 
 /// Creates a file and locks it for writing.
@@ -507,6 +513,18 @@ mod tests {
         fs::write(dead.join(LOCK), "").unwrap();
         let _second = Store::open(dir.path(), None).unwrap();
         assert!(living.tree().exists() && !dead.exists());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_taken_away_guards_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let lock = create_locked(&path).unwrap();
+        assert!(lock.is_of(&path).unwrap());
+        fs::rename(&path, dir.path().join("b")).unwrap();
+        assert!(!lock.is_of(&path).unwrap());
+        fs::write(&path, "").unwrap();
+        assert!(!lock.is_of(&path).unwrap());
     }
 
     #[test]
