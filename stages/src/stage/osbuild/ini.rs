@@ -1,6 +1,7 @@
 //! Unit files as upstream writes them, by Python's configparser: sections in order, `Key=value` lines, an empty line
 //! after each section.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::{Result, StageError};
@@ -57,6 +58,36 @@ fn environment(item: &Value) -> Result<String> {
         (Some(key), Some(value)) => Ok(format!("\"{key}={}\"", plain("Environment", value)?)),
         _ => Err(StageError::new(format!("Environment: expected {{\"key\": …, \"value\": …}}, got {item}"))),
     }
+}
+
+/// The longest name of a unit.
+pub(super) const MAX_NAME: usize = 255;
+
+/// Below which directory a unit goes.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum UnitPath {
+    /// That of packages.
+    #[default]
+    Usr,
+    /// That of the administrator.
+    Etc,
+}
+
+/// Checks the name of a unit, and that it has the section that `needed` names for its suffix.
+///
+/// # Errors
+/// The name is too long, or the section is missing.
+pub(super) fn check_unit(name: &str, config: &Sections, needed: &[(&str, &str)]) -> Result<()> {
+    if name.len() > MAX_NAME {
+        return Err(StageError::new(format!("unit {name}: the name has more than {MAX_NAME} characters")));
+    }
+    for (suffix, section) in needed {
+        if name.ends_with(suffix) && !config.contains(section) {
+            return Err(StageError::new(format!("unit {name}: needs a section {section}")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

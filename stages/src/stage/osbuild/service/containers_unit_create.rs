@@ -2,13 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::error::{Result, StageError};
+use crate::error::Result;
 use crate::protocol::Arguments;
-use crate::stage::osbuild::ini::{self, Sections};
+use crate::stage::osbuild::ini::{self, Sections, UnitPath};
 use crate::tree;
-
-/// Longest file name.
-const MAX_NAME: usize = 255;
 
 /// Suffixes of file names, and the section such a file must have.
 const SECTIONS: [(&str, &str); 3] = [(".container", "Container"), (".volume", "Volume"), (".network", "Network")];
@@ -22,26 +19,11 @@ struct Options {
     unit_path: UnitPath,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum UnitPath {
-    #[default]
-    Usr,
-    Etc,
-}
-
 /// Runs the stage.
 pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     let name = &options.filename;
-    if name.len() > MAX_NAME {
-        return Err(StageError::new(format!("unit {name}: the name has more than {MAX_NAME} characters")));
-    }
-    for (suffix, section) in SECTIONS {
-        if name.ends_with(suffix) && !options.config.contains(section) {
-            return Err(StageError::new(format!("unit {name}: needs a section {section}")));
-        }
-    }
+    ini::check_unit(name, &options.config, &SECTIONS)?;
     let directory = match options.unit_path {
         UnitPath::Usr => "/usr/share/containers/systemd",
         UnitPath::Etc => "/etc/containers/systemd",

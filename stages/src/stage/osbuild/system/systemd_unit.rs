@@ -4,11 +4,8 @@ use serde::Deserialize;
 
 use crate::error::{Result, StageError};
 use crate::protocol::Arguments;
-use crate::stage::osbuild::ini::{self, Sections};
+use crate::stage::osbuild::ini::{self, MAX_NAME, Sections};
 use crate::tree;
-
-/// Longest file name.
-pub(super) const MAX_NAME: usize = 255;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

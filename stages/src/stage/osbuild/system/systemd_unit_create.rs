@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::systemd_unit::{MAX_NAME, UnitType};
-use crate::error::{Result, StageError};
+use super::systemd_unit::UnitType;
+use crate::error::Result;
 use crate::protocol::Arguments;
-use crate::stage::osbuild::ini::{self, Sections};
+use crate::stage::osbuild::ini::{self, Sections, UnitPath};
 use crate::tree;
 
 #[derive(Deserialize)]
@@ -19,15 +19,6 @@ struct Options {
     unit_path: UnitPath,
 }
 
-/// Below which directory.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum UnitPath {
-    #[default]
-    Usr,
-    Etc,
-}
-
 /// Suffixes of unit names, and the section such a unit must have.
 const SECTIONS: [(&str, &str); 4] =
     [(".service", "Service"), (".mount", "Mount"), (".socket", "Socket"), (".swap", "Swap")];
@@ -36,14 +27,7 @@ const SECTIONS: [(&str, &str); 4] =
 pub(crate) fn run(args: &Arguments) -> Result<()> {
     let options: Options = args.options()?;
     let name = &options.filename;
-    if name.len() > MAX_NAME {
-        return Err(StageError::new(format!("unit {name}: the name has more than {MAX_NAME} characters")));
-    }
-    for (suffix, section) in SECTIONS {
-        if name.ends_with(suffix) && !options.config.contains(section) {
-            return Err(StageError::new(format!("unit {name}: needs a section {section}")));
-        }
-    }
+    ini::check_unit(name, &options.config, &SECTIONS)?;
     let base = match options.unit_path {
         UnitPath::Usr => "/usr/lib/systemd",
         UnitPath::Etc => "/etc/systemd",
